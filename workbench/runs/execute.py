@@ -1,0 +1,324 @@
+"""A notebook and its parameters become a run folder: papermill executes, this module watches and writes the record.
+
+papermill's own notes in the notebook call a killed kernel completed. What is true here is whether papermill came back
+without an error and the kernel was alive at the end; run.json says so, and the notebook's notes are put right.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.runs import kernels
+from workbench.runs.context import KERNEL_FILE
+from workbench.runs.notebooks import first_line, notebook_hash, read_cells
+from workbench.runs.records import Record, alive, now, partial, plain_name, process, read_record, without_secrets, write_json
+
+Report = Callable[[Path, Path], Any]
+NAMED = ("numpy", "pandas", "pyarrow", "xarray", "dask", "distributed", "numba", "holoviews", "panel", "bokeh", "papermill")
+RESERVE = ".reserve"  # given up when the record is written, so that a full disk can still be told
+RESERVE_BYTES = 65_536
+PATIENCE_S = 1.0  # between asking a kernel to stop and ending it
+
+
+@dataclass
+class Stop:
+    """A request to end a run, from a signal or from another thread; `reason` is "" while nobody asked."""
+
+    reason: str = ""
+    message: str = ""
+
+    def ask(self, reason: str, message: str) -> None:
+        """Asks once; the first reason stays."""
+        if not self.reason:
+            self.message = message
+            self.reason = reason
+
+
+@dataclass
+class Work:
+    """What the thread that executes has come to."""
+
+    kernel: kernels.Kernel | None = None
+    error: BaseException | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def run_notebook(
+    notebook: str | Path,
+    given: Mapping[str, Any],
+    runs: str | Path,
+    *,
+    used: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
+    say: Callable[[str], Any] = lambda line: None,
+    bar: bool = False,
+) -> Record:
+    """The record of one execution, in `runs/<notebook>/<UTC time>/`: notebook.ipynb, run.json and what the notebook left.
+
+    `given` are the parameters that papermill injects, already typed (see `parameters.resolve`); `used` the ones the run
+    will have, kept in the record when the notebook does not come as far as `begin`. `timeout` is a deadline in seconds
+    for the whole notebook. `report(executed notebook, folder)` writes the report; if it raises, the run keeps its status
+    and the record says so. A notebook that fails, a kernel that dies, an interrupt and a deadline all give a record of
+    status "failed" whose `error` tells them apart; only a folder that cannot be made or written raises (OSError).
+    """
+    notebook = Path(notebook)
+    parent = Path(runs) / notebook.stem
+    parent.mkdir(parents=True, exist_ok=True)
+    close_stale(parent)
+    stop, work = stop or Stop(), Work()
+    folder = new_folder(parent)
+    say(f"{notebook.stem}: running in {parent / plain_name(folder)}")
+    cells = read_cells(notebook)
+    began = time.monotonic()
+    told: dict[str, Any] = {
+        "status": "running",
+        "notebook": notebook.stem,
+        "notebook_hash": notebook_hash(cells),
+        "parameters": without_secrets(dict(used if used is not None else given)),
+        "source": None,
+        "source_version": None,
+        "package_version": package_version(),
+        "started": now(),
+        "ended": None,
+        "headline": [],
+        "process": process(os.getpid()),
+    }
+    (folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
+    write_json(folder / "run.json", told)
+
+    def body() -> None:
+        try:
+            _execute(notebook, folder, given, work, stop, bar)
+        except BaseException as error:  # kept, and told by the main thread
+            work.error = error
+        if report is not None and not stop.reason:
+            work.report = _report(report, folder)
+
+    thread = threading.Thread(target=body, name="workbench-run", daemon=True)
+    thread.start()
+    _watch(thread, work, stop, folder, told, None if timeout is None else began + timeout, say)
+    told.update(_ending(folder, work, stop))
+    told["duration_s"] = round(time.monotonic() - began, 3)
+    return _finish(folder, told)
+
+
+def new_folder(parent: Path) -> Path:
+    """A new partial folder under `parent`, named by the second in UTC, with -1, -2 ... for runs of the same second."""
+    while True:
+        second = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        for number in range(1000):
+            name = f"{second}-{number}" if number else second
+            folder = parent / f".{name}.partial"
+            with suppress(FileExistsError):
+                folder.mkdir()
+                if not (parent / name).exists():
+                    return folder
+                folder.rmdir()
+
+
+def close_stale(parent: Path) -> list[Record]:
+    """Makes `failed` records of the partial folders whose process is gone, ends kernels left behind; gives them back."""
+    closed = []
+    for folder in [one for one in parent.iterdir() if partial(one)]:
+        try:
+            told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            if time.time() - folder.stat().st_mtime < 60:
+                continue  # being made right now
+            told = {"notebook": parent.name, "started": plain_name(folder)}
+        if alive(told.get("process")) is not False:
+            continue
+        if alive(told.get("kernel")):
+            kernels.end_group(int(told["kernel"]["pid"]))
+        cell = _stopped_cell(folder)
+        told.update(_kernel_told(folder))
+        told.update(
+            status="failed",
+            ended=told.get("ended") or now(),
+            error={**cell, "name": "killed", "message": "the process of this run was ended before the run was over" + _at(cell)},
+        )
+        with suppress(OSError):  # another run closes it at this moment
+            closed.append(_finish(folder, told))
+    return closed
+
+
+def package_version() -> str:
+    """The version of this package."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("workbench")
+    except PackageNotFoundError:
+        return str(getattr(__import__("workbench"), "__version__", "0"))
+
+
+def _execute(notebook: Path, folder: Path, given: Mapping[str, Any], work: Work, stop: Stop, bar: bool) -> None:
+    work.kernel = kernels.start({**os.environ, "WORKBENCH_RUN": str(folder.resolve())})
+    try:
+        if not stop.reason:
+            kernels.execute(work.kernel, notebook, folder / "notebook.ipynb", dict(given), bar)
+    finally:
+        kernels.end(work.kernel)
+
+
+def _report(report: Report, folder: Path) -> dict[str, Any]:
+    try:
+        report(folder / "notebook.ipynb", folder)
+        return {"report": "good"}
+    except Exception as error:
+        return {"report": "failed", "report_message": without_secrets(f"{type(error).__name__}: {error}")}
+
+
+def _watch(
+    thread: threading.Thread,
+    work: Work,
+    stop: Stop,
+    folder: Path,
+    told: dict[str, Any],
+    deadline: float | None,
+    say: Callable[[str], Any],
+) -> None:
+    """Waits for the thread; on a request to stop asks the kernel to interrupt, then ends it and all its children."""
+    noted, spoken = False, time.monotonic()
+    while thread.is_alive() and not stop.reason:
+        thread.join(0.1)
+        if work.kernel is not None and not noted:
+            noted = True
+            told["kernel"] = process(work.kernel.pid)
+            with suppress(OSError):
+                write_json(folder / "run.json", told)
+        if deadline is not None and time.monotonic() > deadline:
+            stop.ask("timeout", "the deadline of the run has passed")
+        if time.monotonic() - spoken > 20:
+            spoken = time.monotonic()
+            say(f"{told['notebook']}: still running{_at(_stopped_cell(folder))}")
+    if thread.is_alive():
+        if work.kernel is not None:
+            kernels.interrupt(work.kernel.pid)
+        thread.join(PATIENCE_S)
+        if work.kernel is not None:
+            kernels.end_group(work.kernel.pid)
+        thread.join(3.0)
+
+
+def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
+    """What a run that is over adds to its record."""
+    found: dict[str, Any] = {"ended": now(), **_kernel_told(folder), **work.report, **_software()}
+    cells = _cells(folder)
+    error = _error(folder, work, stop)
+    if error is None:
+        found["status"] = "good"
+    else:
+        found.update(status="failed", error=error)
+        for one in cells:
+            if error["cell"] is not None and one["cell"] >= error["cell"]:
+                one.update(status="failed" if one["cell"] == error["cell"] else "not run")
+        with suppress(OSError, ValueError, KeyError):
+            _put_right(folder / "notebook.ipynb", error["cell"])
+    return {**found, "cells": cells}
+
+
+def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
+    error = work.error
+    if error is None and not stop.reason:
+        return None
+    cell = _stopped_cell(folder)
+    if stop.reason:
+        return {**cell, "name": stop.reason, "message": stop.message + _at(cell)}
+    name, message = type(error).__name__, str(error)
+    if name == "PapermillExecutionError":
+        name, message = str(getattr(error, "ename", name)), str(getattr(error, "evalue", message))
+        cell = _stopped_cell(folder, int(getattr(error, "cell_index", 0)))
+    elif name == "DeadKernelError" or "Kernel died" in message or (work.kernel and work.kernel.died):
+        how = work.kernel.died if work.kernel else ""
+        name, message = "kernel died", f"the kernel died{how}{_at(cell)}"
+    return {**cell, "name": name, "message": without_secrets(message)[:4000]}
+
+
+def _stopped_cell(folder: Path, index: int | None = None) -> dict[str, Any]:
+    """Index, id and first line of the cell that was last begun (or of `index`) in the executed notebook."""
+    nothing: dict[str, Any] = {"cell": None, "id": None, "line": ""}
+    try:
+        cells = read_cells(folder / "notebook.ipynb")
+    except (OSError, ValueError):
+        return nothing
+    begun = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and _note(cell).get("start_time")]
+    index = index if index is not None else (begun[-1] if begun else None)
+    if index is None or index >= len(cells):
+        return nothing
+    return {"cell": index, "id": cells[index].get("id"), "line": first_line(cells[index]["source"])}
+
+
+def _cells(folder: Path) -> list[dict[str, Any]]:
+    """The code cells of the executed notebook: index, id, status and seconds."""
+    try:
+        cells = read_cells(folder / "notebook.ipynb")
+    except (OSError, ValueError):
+        return []
+    return [
+        {"cell": i, "id": cell.get("id"), "status": "good" if _note(cell).get("start_time") else "not run", "seconds": _note(cell).get("duration")}
+        for i, cell in enumerate(cells)
+        if cell["cell_type"] == "code"
+    ]
+
+
+def _put_right(path: Path, failed: int | None) -> None:
+    """Makes papermill's notes in the notebook of a failed run true: the cell where it ended, and those never run."""
+    book = json.loads(path.read_text(encoding="utf-8"))
+    book["metadata"].setdefault("papermill", {})["exception"] = True
+    for index, cell in enumerate(book["cells"]):
+        if failed is None or index >= failed:
+            note = cell["metadata"].setdefault("papermill", {})
+            note.update(status="failed" if index == failed else "pending", exception=index == failed)
+    write_json(path, book)
+
+
+def _kernel_told(folder: Path) -> dict[str, Any]:
+    """What the notebook reported from its kernel."""
+    try:
+        told = json.loads((folder / KERNEL_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    first = told["sources"][0] if told["sources"] else {"source": None, "version": None}
+    return {**told, "source": first["source"], "source_version": first["version"]}
+
+
+def _software() -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in NAMED:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {"python": platform.python_version(), "versions": versions}
+
+
+def _finish(folder: Path, told: dict[str, Any]) -> Record:
+    for name in (RESERVE, KERNEL_FILE):
+        (folder / name).unlink(missing_ok=True)
+    told = {key: value for key, value in told.items() if key not in ("process", "kernel")}
+    write_json(folder / "run.json", told)
+    final = folder.with_name(plain_name(folder))
+    os.rename(folder, final)
+    return read_record(final)
+
+
+def _note(cell: dict[str, Any]) -> dict[str, Any]:
+    note: dict[str, Any] = cell.get("metadata", {}).get("papermill") or {}
+    return note
+
+
+def _at(cell: dict[str, Any]) -> str:
+    return "" if cell["cell"] is None else f" in cell {cell['cell']} ({cell['id']}): {cell['line']}"

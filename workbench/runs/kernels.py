@@ -1,0 +1,106 @@
+"""Kernels of this very environment: started, given a notebook through papermill, interrupted and ended.
+
+The kernel is `sys.executable -m ipykernel_launcher`, whatever kernelspecs are or are not installed. It leads a process
+group of its own, so that ending the group ends its workers too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NAME = "python3"
+
+
+@dataclass
+class Kernel:
+    """A started kernel: jupyter_client's manager, process id, the folder of its sockets, and how it died ("" while it has not)."""
+
+    manager: Any
+    pid: int
+    room: str
+    died: str = ""
+
+
+def start(environment: dict[str, str]) -> Kernel:
+    """A kernel of this environment, starting; it is ready when papermill has waited for it."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_core.utils import run_sync
+
+    # no folder to look in leaves only the native kernel, which is the interpreter that runs this line
+    manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    room = tempfile.mkdtemp(prefix="wb-")
+    manager.connection_file = os.path.join(room, "k.json")
+    if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
+        manager.transport, manager.ip = "ipc", os.path.join(room, "k")
+    run_sync(manager.start_kernel)(env=environment, extra_arguments=["--HistoryManager.hist_file=:memory:"])
+    return Kernel(manager, int(manager.provisioner.pid), room)
+
+
+def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, Any], bar: bool) -> None:
+    """Executes a notebook in a kernel by papermill, writing `output` after every cell.
+
+    Raises papermill's error for a failing cell, nbclient's DeadKernelError (or what came of it) for a dead kernel.
+    """
+    import logging
+
+    import papermill
+    from jupyter_core.utils import run_sync
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is raised, and told in the record
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            parameters=parameters,
+            kernel_name=NAME,
+            language="python",
+            progress_bar=bar,
+            km=kernel.manager,
+        )
+        if not run_sync(kernel.manager.is_alive)():
+            raise RuntimeError("Kernel died")
+    finally:
+        kernel.died = _death(kernel)
+
+
+def end(kernel: Kernel) -> None:
+    """Ends a kernel and everything it started; nothing happens when it is gone."""
+    from jupyter_core.utils import run_sync
+
+    with suppress(Exception):  # a kernel that is already dead answers in many ways
+        run_sync(kernel.manager.shutdown_kernel)(now=False)
+    end_group(kernel.pid)
+    with suppress(Exception):
+        run_sync(kernel.manager.cleanup_resources)()
+    shutil.rmtree(kernel.room, ignore_errors=True)
+
+
+def interrupt(pid: int) -> None:
+    """Asks a kernel to raise KeyboardInterrupt in the cell it executes."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGINT)
+
+
+def end_group(pid: int) -> None:
+    """Ends a process and its process group at once, if it leads one."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _death(kernel: Kernel) -> str:
+    child = getattr(kernel.manager.provisioner, "process", None)
+    code = child.poll() if child is not None else None
+    if code is None:
+        return ""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f" ({name}{', often the sign of too little memory' if name == 'SIGKILL' else ''})"
+    return f" (exit code {code})"
