@@ -1,0 +1,258 @@
+"""Distances between two histograms, each with what sampling alone would give.
+
+Every function takes counts of the reference and of the current rows over the same cells (last axis; leading axes of
+`current` broadcast, so that many windows are compared at once). Zero always means "the same shares". Values, not
+rows, are compared: missing and infinite values are told by their own shares.
+
+The noise of a distance is its expected size when nothing has moved, from the two numbers of values alone; all are
+large-sample results, stated beside each formula.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+HALF_NORMAL = float(np.sqrt(2 / np.pi))  # E|Z| of a standard normal
+KOLMOGOROV_MEAN = float(np.sqrt(np.pi / 2) * np.log(2))  # mean of Kolmogorov's distribution, .8687
+PARTS = 10  # cells of about equal reference share that PSI, Jensen-Shannon and total variation see
+
+
+def _pair(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+    a, b = np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64")
+    return a, b, a.sum(-1, keepdims=True), b.sum(-1, keepdims=True)
+
+
+def _shares(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats]:
+    a, b, n, m = _pair(reference, current)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return a / n, b / m
+
+
+def _per(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """1/n + 1/m: the variance that two samples of these sizes add."""
+    _, _, n, m = _pair(reference, current)
+    with np.errstate(divide="ignore"):
+        return (1 / n + 1 / m)[..., 0]
+
+
+def _pooled(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    a, b, n, m = _pair(reference, current)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a + b) / (n + m)
+
+
+def ks(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Kolmogorov and Smirnov's distance: max |F(x) - G(x)| over ordered cells. A share of rows, 0 to 1.
+
+    Exact when every cell is one value; otherwise low by at most the heavier share of the heaviest wide cell.
+
+    >>> ks([1, 1, 1, 1, 0], [0, 1, 1, 1, 1]).item()
+    0.25
+    """
+    p, q = _shares(reference, current)
+    return np.abs(np.cumsum(p, -1) - np.cumsum(q, -1)).max(-1)
+
+
+def ks_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Expected KS distance when nothing moved: .8687 sqrt(1/n + 1/m) (Kolmogorov 1933; an upper bound with ties)."""
+    return KOLMOGOROV_MEAN * np.sqrt(_per(reference, current))
+
+
+def ks_p(distance: npt.ArrayLike, reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Two-sided asymptotic p value of a KS distance: Q(D / sqrt(1/n + 1/m)); too large, never too small, with ties."""
+    from scipy.special import kolmogorov
+
+    return np.asarray(kolmogorov(np.asarray(distance) / np.sqrt(_per(reference, current))))
+
+
+def wasserstein(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike) -> Floats:
+    """Wasserstein-1 (earth mover's) distance: the integral of |F(x) - G(x)| dx, in the column's unit.
+
+    at: the ascending values of the cells. Right to within half of a cell's width.
+
+    >>> wasserstein([1, 1, 0], [0, 1, 1], [0.0, 1.0, 2.0]).item()
+    1.0
+    """
+    p, q = _shares(reference, current)
+    gaps = np.diff(np.asarray(at, dtype="float64"))
+    return (np.abs(np.cumsum(p, -1) - np.cumsum(q, -1))[..., :-1] * gaps).sum(-1)
+
+
+def wasserstein_noise(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike) -> Floats:
+    """Expected Wasserstein-1 distance when nothing moved, in the column's unit.
+
+    F - G at x is about normal with variance F(1-F)(1/n + 1/m), and E|Z| = sqrt(2/pi), so it is
+    sqrt(2/pi) sqrt(1/n + 1/m) times the integral of sqrt(F(1-F)) (del Barrio, Gine and Matran, Ann. Probab. 27, 1999).
+    """
+    level = np.cumsum(_pooled(reference, current), -1)[..., :-1]
+    gaps = np.diff(np.asarray(at, dtype="float64"))
+    return (
+        HALF_NORMAL
+        * np.sqrt(_per(reference, current))
+        * (np.sqrt(np.clip(level * (1 - level), 0, None)) * gaps).sum(-1)
+    )
+
+
+def psi(reference: npt.ArrayLike, current: npt.ArrayLike, *, smooth: float = 0.5) -> Floats:
+    """Population stability index: sum of (q - p) ln(q / p). 0 upwards, natural logarithm.
+
+    Empty cells would make it infinite: `smooth` rows (half a row, Jeffreys' choice) are added to every cell.
+
+    >>> psi([50, 50], [50, 50]).item()
+    0.0
+    """
+    a, b, n, m = _pair(reference, current)
+    cells = a.shape[-1]
+    p, q = (a + smooth) / (n + smooth * cells), (b + smooth) / (m + smooth * cells)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = (q - p) * np.log(q / p)
+    return np.where((p == 0) & (q == 0), 0.0, terms).sum(-1)
+
+
+def psi_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Expected PSI when nothing moved: (k - 1)(1/n + 1/m) for k filled cells (Yurdakul, W. Michigan Univ. 2018)."""
+    return freedom(reference, current) * _per(reference, current)
+
+
+def jensen_shannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Jensen-Shannon distance: the square root of the divergence to the base 2, 0 (same) to 1 (nothing in common).
+
+    Lin, IEEE Trans. Inf. Theory 37, 1991.
+
+    >>> jensen_shannon([1, 0], [0, 1]).item()
+    1.0
+    """
+    from scipy.special import rel_entr
+
+    p, q = _shares(reference, current)
+    half = (p + q) / 2
+    divergence = (rel_entr(p, half) + rel_entr(q, half)).sum(-1) / (2 * np.log(2))
+    return np.sqrt(np.clip(divergence, 0, 1))
+
+
+def jensen_shannon_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Expected size when nothing moved: sqrt((k - 1)(1/n + 1/m) / (8 ln 2)), from the divergence's expansion."""
+    return np.sqrt(freedom(reference, current) * _per(reference, current) / (8 * np.log(2)))
+
+
+def total_variation(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Total variation distance: half the sum of |p - q|, the share of rows that changed cells, 0 to 1.
+
+    >>> total_variation([50, 50, 0], [25, 50, 25]).item()
+    0.25
+    """
+    p, q = _shares(reference, current)
+    return np.abs(p - q).sum(-1) / 2
+
+
+def total_variation_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Expected total variation when nothing moved: half the sum of sqrt(2/pi) sqrt(p(1-p)(1/n + 1/m))."""
+    p = _pooled(reference, current)
+    return HALF_NORMAL / 2 * np.sqrt(_per(reference, current)) * np.sqrt(np.clip(p * (1 - p), 0, None)).sum(-1)
+
+
+def freedom(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Degrees of freedom: filled cells less one."""
+    return np.maximum((_pooled(reference, current) > 0).sum(-1) - 1, 0).astype("float64")
+
+
+def chi_square_p(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """p value of Pearson's chi-square for two samples (contingency, no correction); 1 with a single filled cell.
+
+    >>> chi_square_p([10, 20], [20, 10]).round(4).item()
+    0.0098
+    """
+    from scipy.special import chdtrc
+
+    a, b, n, m = _pair(reference, current)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = (m * a - n * b) ** 2 / ((a + b) * n * m)
+    value = np.where(a + b > 0, terms, 0.0).sum(-1)
+    cells = freedom(a, b)
+    return np.where(cells > 0, chdtrc(np.maximum(cells, 1), value), 1.0)
+
+
+def share_p(part_a: npt.ArrayLike, rows_a: npt.ArrayLike, part_b: npt.ArrayLike, rows_b: npt.ArrayLike) -> Floats:
+    """Two-sided p value of two shares being the same: chi-square on 2 x 2 with Yates's correction (careful when small).
+
+    >>> share_p(30, 100, 60, 100).round(6).item()
+    3.8e-05
+    """
+    from scipy.special import chdtrc
+
+    k, n = np.asarray(part_a, dtype="float64"), np.asarray(rows_a, dtype="float64")
+    l, m = np.asarray(part_b, dtype="float64"), np.asarray(rows_b, dtype="float64")  # noqa: E741
+    both, total = k + l, n + m
+    gap = np.maximum(np.abs(k * m - l * n) - total / 2, 0.0)
+    below = n * m * both * (total - both)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(below > 0, gap**2 * total / np.where(below > 0, below, 1), 0.0)
+    return np.asarray(chdtrc(1, value))
+
+
+def share_noise(part_a: npt.ArrayLike, rows_a: npt.ArrayLike, part_b: npt.ArrayLike, rows_b: npt.ArrayLike) -> Floats:
+    """Expected |difference of two shares| when nothing moved: sqrt(2/pi) sqrt(p(1-p)(1/n + 1/m)), p pooled."""
+    k, n = np.asarray(part_a, dtype="float64"), np.asarray(rows_a, dtype="float64")
+    l, m = np.asarray(part_b, dtype="float64"), np.asarray(rows_b, dtype="float64")  # noqa: E741
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = (k + l) / (n + m)
+        return HALF_NORMAL * np.sqrt(p * (1 - p) * (1 / n + 1 / m))
+
+
+def equal_parts(reference: npt.ArrayLike, parts: int = PARTS) -> npt.NDArray[np.int64]:
+    """For every ordered cell, which of at most `parts` groups of about equal reference share it belongs to.
+
+    A value heavier than a part keeps a group of its own. Values outside the reference join the outermost groups.
+
+    >>> equal_parts([1, 1, 1, 1], 2).tolist()
+    [0, 0, 1, 1]
+    """
+    counts = np.asarray(reference, dtype="float64")
+    total = counts.sum()
+    if not total:
+        return np.zeros(counts.shape, dtype="int64")
+    middle = (np.cumsum(counts) - counts / 2) / total
+    place = np.minimum((middle * parts).astype("int64"), parts - 1)
+    return np.unique(place, return_inverse=True)[1].astype("int64")
+
+
+def grouped(counts: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Floats:
+    """Counts summed over the groups of the last axis."""
+    array = np.asarray(counts, dtype="float64")
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    return np.add.reduceat(array, starts, axis=-1) if len(starts) else array
+
+
+def together(
+    one: tuple[npt.ArrayLike, npt.ArrayLike], other: tuple[npt.ArrayLike, npt.ArrayLike]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """Common ordered cells of two sets of cells given by their observed edges (low, high).
+
+    Cells that overlap are joined, all others stay apart, so that no count is ever split.
+    Returns the common cell of each of `one`, of each of `other`, and the middle of every common cell.
+    """
+    low = np.concatenate([np.asarray(one[0], dtype="float64"), np.asarray(other[0], dtype="float64")])
+    high = np.concatenate([np.asarray(one[1], dtype="float64"), np.asarray(other[1], dtype="float64")])
+    order = np.lexsort((high, low))
+    reach = np.maximum.accumulate(high[order])
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = low[order][1:] > reach[:-1]
+    cell = np.empty(len(order), dtype="int64")
+    cell[order] = np.cumsum(fresh) - 1
+    cells = int(fresh.sum())
+    first = np.full(cells, np.inf)
+    last = np.full(cells, -np.inf)
+    np.minimum.at(first, cell, low)
+    np.maximum.at(last, cell, high)
+    split = len(np.asarray(one[0]))
+    return cell[:split], cell[split:], (first / 2 + last / 2)
+
+
+def onto(counts: npt.ArrayLike, cell: npt.NDArray[np.int64], cells: int) -> Floats:
+    """Counts (last axis) added into `cells` common cells."""
+    array = np.asarray(counts, dtype="float64")
+    out = np.zeros((*array.shape[:-1], cells))
+    np.add.at(np.moveaxis(out, -1, 0), cell, np.moveaxis(array, -1, 0))
+    return out

@@ -1,0 +1,343 @@
+"""How slow, for whom, and when: latency percentiles, goodput against an objective, errors and throughput.
+
+Everything is read from one cube of the latency columns by window, segment and status. Goodput is the share of all
+requests that succeeded within the objective: a failed request is never good, however fast it failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.analyses import pattern
+from workbench.analyses.parts import (
+    OUTSIDE,
+    SEGMENT,
+    WINDOW,
+    levels,
+    need,
+    say_share,
+    say_window,
+    segment_axes,
+    segment_name,
+    tidy,
+    window_labels,
+    window_seconds,
+)  # fmt: skip
+from workbench.errors import WorkbenchError
+
+PERCENTILES = (0.5, 0.9, 0.99)
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+SLOW = 0.9  # a segment's usual p90 says which of its requests are slow ones
+METRICS = (
+    "requests", "errors", "error_share", "goodput", "requests_per_second", "tokens_per_second",
+    "latency_p50", "latency_p90", "latency_p99", "latency_mean",
+    "ttft_p50", "ttft_p90", "ttft_p99", "ttft_mean", "ttft_goodput",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column plays which part: latency, time to first token, status and tokens ("" for none), and the unit
+    ("s", "ms", "us") of the first two."""
+
+    latency: str
+    ttft: str = ""
+    status: str = ""
+    tokens: str = ""
+    unit: str = "s"
+
+
+def roles(columns: Sequence[str], latency: str, ttft: str, status: str, tokens: str, unit: str = "s") -> Roles:
+    """The roles, checked against a table's columns. Raises WorkbenchError that names the parameter and near names."""
+    if unit not in SECONDS:
+        raise WorkbenchError(f"unit {unit!r} of the latency columns is not known; the choices are 's', 'ms' and 'us'")
+    need(columns, latency, "latency")
+    for name, parameter in ((ttft, "ttft"), (status, "status"), (tokens, "tokens")):
+        if name:
+            need(columns, name, parameter, instead=f', or pass {parameter}="" to do without it')
+    return Roles(latency, ttft, status, tokens, unit)
+
+
+def measure(cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float = 0.0) -> pd.DataFrame:
+    """The figures of every window and segment: one row each, window "" and segment "" for all.
+
+    slo_s, ttft_slo_s: the objectives in seconds (0: none for the first token). Columns: requests; errors and
+    error_share; goodput (share of requests that succeeded within slo_s, 0 to 1); requests_per_second and
+    tokens_per_second; latency_* and ttft_* (seconds; percentiles of all measured requests, `inverted_cdf` up to a
+    bin's width); ttft_goodput (share of measured first tokens within ttft_slo_s). NaN where nothing was measured.
+    """
+    frame = pd.concat(list(_levels(cube, roles, slo_s, ttft_slo_s)), ignore_index=True)
+    seconds = window_seconds(cube)
+    known = [label for label in window_labels(cube) if label not in ("", OUTSIDE)]
+    length = np.where(frame["window"] == "", seconds * max(len(known), 1), seconds)
+    frame["requests_per_second"] = frame["requests"] / length
+    frame["tokens_per_second"] = frame.pop("tokens") / length
+    return frame[["window", SEGMENT, *METRICS]]
+
+
+def _levels(cube: xr.Dataset, roles: Roles, slo_s: float, ttft_slo_s: float) -> Iterator[pd.DataFrame]:
+    from workbench.cubes import collapse
+
+    split = [roles.status] if roles.status in cube["count"].dims else []
+    segments = collapse(cube, *split) if split else cube
+    for cut in levels(segments, full=True):
+        others = [dim for dim in segment_axes(segments) if dim not in cut]
+        for over_time in [True, False] if WINDOW in cube.dims else [False]:
+            gone = [*others, *([] if over_time or WINDOW not in cube.dims else [WINDOW])]
+            whole = collapse(segments, *gone) if gone else segments
+            told = collapse(cube, *gone) if gone else cube
+            yield _level(whole, told, cut, over_time, roles, slo_s, ttft_slo_s)
+
+
+def _level(
+    whole: xr.Dataset,
+    told: xr.Dataset,
+    cut: tuple[str, ...],
+    over_time: bool,
+    roles: Roles,
+    slo_s: float,
+    ttft_slo_s: float,
+) -> pd.DataFrame:
+    """The figures of one cut: `whole` without the status axis, `told` with it where there is one."""
+    dims = [*([WINDOW] if over_time else []), *cut]
+    rows = whole["count"].transpose(*dims)
+    names = [segment_name(cut, one) for one in product(*(whole[dim].values for dim in cut))]
+    windows = window_labels(whole) if over_time else [""]
+    index = pd.MultiIndex.from_product([windows, names], names=["window", SEGMENT])
+    frame = pd.DataFrame(index=index).reset_index()
+    frame["requests"] = np.asarray(rows.values, dtype="float64").ravel()
+    good, failed = _good(told, dims, roles, slo_s)
+    frame["errors"] = failed.ravel() if failed is not None else np.nan
+    frame["error_share"] = frame["errors"] / frame["requests"].where(frame["requests"] > 0)
+    frame["goodput"] = good.ravel() / frame["requests"].where(frame["requests"] > 0)
+    unit = SECONDS[roles.unit]
+    for word, column in (("latency", roles.latency), ("ttft", roles.ttft)):
+        if column:
+            values = _quantiles(whole, column, dims) * unit
+            for place, percent in enumerate(PERCENTILES):
+                frame[f"{word}_p{percent * 100:g}"] = values[..., place].ravel()
+            frame[f"{word}_mean"] = whole["mean"].sel(column=column).transpose(*dims).values.ravel() * unit
+        else:
+            for name in [*(f"{word}_p{percent * 100:g}" for percent in PERCENTILES), f"{word}_mean"]:
+                frame[name] = np.nan
+    frame["ttft_goodput"] = np.nan
+    if roles.ttft and ttft_slo_s > 0:
+        one = whole.sel(column=roles.ttft)
+        measured = (whole["count"] - one["missing"] - one["nan"]).transpose(*dims).values.astype("float64")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            frame["ttft_goodput"] = (within(whole, roles.ttft, ttft_slo_s / unit, dims) / measured).ravel()
+    frame["tokens"] = np.nan
+    if roles.tokens:
+        frame["tokens"] = whole["sum"].sel(column=roles.tokens).transpose(*dims).values.ravel()
+    return frame
+
+
+def _quantiles(cube: xr.Dataset, column: str, dims: Sequence[str]) -> Any:
+    from workbench.cubes import quantile
+
+    read = quantile(cube, list(PERCENTILES), column=column)
+    if "column" in read.dims:
+        read = read.isel(column=0)
+    return read.transpose(*dims, "quantile").values
+
+
+def within(cube: xr.Dataset, column: str, limit: float, dims: Sequence[str]) -> Any:
+    """How many values are at most `limit` (in the column's unit), over `dims`.
+
+    Exact when no bin straddles the limit; a bin that does is shared out evenly between its observed edges.
+    """
+    from workbench.cubes import histogram
+
+    bins = histogram(cube, column)
+    low, high = bins["low"].values.astype("float64"), bins["high"].values.astype("float64")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(high > low, (limit - low) / np.where(high > low, high - low, 1), low <= limit)
+    counts = bins["count"].transpose(*dims, "bin").values
+    below = np.asarray(counts @ np.clip(part, 0, 1), dtype="float64")
+    if limit < np.inf:
+        return below + np.asarray(cube["infinite_negative"].sel(column=column).transpose(*dims).values)
+    return below
+
+
+def succeeded(label: str) -> bool:
+    """Whether a status means success: ok, success, 2xx and 3xx, true, "" or a missing one do not count as failures.
+
+    >>> [succeeded(one) for one in ("ok", "200", "429", "error", "(missing)")]
+    [True, True, False, False, True]
+    """
+    text = label.strip().lower()
+    if text.split(".")[0].isdigit():
+        return int(text.split(".")[0]) < 400
+    return text in ("ok", "success", "succeeded", "completed", "done", "true", "", "(missing)", "stop", "length")
+
+
+def _good(told: xr.Dataset, dims: Sequence[str], roles: Roles, slo_s: float) -> tuple[Any, Any]:
+    """Requests that succeeded within the objective, and requests that failed (None where there is no status)."""
+    limit = slo_s / SECONDS[roles.unit]
+    if roles.status not in told["count"].dims:
+        return within(told, roles.latency, limit, dims), None
+    ok = np.array([succeeded(str(label)) for label in told[roles.status].values])
+    counts = told["count"].transpose(*dims, roles.status).values.astype("float64")
+    fast = within(told, roles.latency, limit, [*dims, roles.status])
+    return fast[..., ok].sum(-1), counts[..., ~ok].sum(-1)
+
+
+def incidents(
+    cube: xr.Dataset, roles: Roles, *, least: int = 30, points: float = 0.1, alpha: float = 0.001
+) -> pd.DataFrame:
+    """Windows in which a segment was slower than it usually is, the worst first; no objective is needed.
+
+    A request is slow when it took longer than its segment's p90 over all time, so one in ten usually is. The rule of
+    `pattern.shares` decides: at least `least` requests, `points` more slow ones than usual, beyond the spread of the
+    windows and beyond sampling. Returns one row a (segment, stretch of windows): segment, window (first), until,
+    windows, slow (share), usual, requests, slow_rows (extra slow requests), p90, usual_p90 (seconds), times, words.
+    """
+    from workbench.cubes import collapse
+
+    split = [roles.status] if roles.status in cube["count"].dims else []
+    flat = collapse(cube, *split) if split else cube
+    names = ["segment", "window", "until", "windows", "slow", "usual", "requests", "slow_rows", "p90", "usual_p90",
+             "times", "words"]  # fmt: skip
+    if WINDOW not in flat.dims:
+        return pd.DataFrame(columns=names)
+    found = [one for cut in levels(flat, full=True) for one in _slow(flat, cut, roles, least, points, alpha)]
+    return pd.DataFrame(_told_once(found), columns=names)
+
+
+def _told_once(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row an incident. The same slowness shows in all rows, in a model and in that model's regions; it is named
+    by the widest segment that is at least 0.7 times as much slower as the sharpest one."""
+    left, kept = sorted(found, key=lambda one: (-one["times"], len(one["where"]))), []
+    while left:
+        same = [one for one in left if _meets(one, left[0])]
+        wide = [one for one in same if one["times"] >= 0.7 * left[0]["times"]]
+        chosen = min(wide, key=lambda one: (len(one["where"]), -one["times"]))
+        kept.append(chosen)
+        left = [one for one in left[1:] if one is not chosen and not _meets(one, chosen) and not _meets(one, left[0])]
+    return kept
+
+
+def _meets(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two incidents share time and rows: they do unless an axis holds a different value in each."""
+    apart = any(other["where"].get(axis, value) != value for axis, value in one["where"].items())
+    return not apart and one["window"] <= other["until"] and other["window"] <= one["until"]
+
+
+def _slow(
+    cube: xr.Dataset, cut: tuple[str, ...], roles: Roles, least: int, points: float, alpha: float
+) -> list[dict[str, Any]]:
+    from workbench.cubes import collapse, histogram
+
+    others = [dim for dim in segment_axes(cube) if dim not in cut]
+    level = collapse(cube, *others) if others else cube
+    bins = histogram(level, roles.latency)
+    counts = bins["count"].transpose(*cut, WINDOW, "bin").values.astype("float64")
+    labels = window_labels(level)
+    counts = counts.reshape(-1, len(labels), counts.shape[-1])
+    values = list(product(*(level[dim].values for dim in cut)))
+    high, unit = bins["high"].values.astype("float64"), SECONDS[roles.unit]
+    timed = np.array([label != OUTSIDE for label in labels])
+    rows = counts.sum(-1) * timed
+    limit = [_at(one.sum(0), high, SLOW) for one in counts]
+    slow = np.stack([one[:, high > most].sum(-1) for one, most in zip(counts, limit, strict=True)])
+    told = pattern.shares(slow, rows, least=least, points=points, alpha=alpha, more_only=True)
+    out, excess = told["out"].to_numpy().reshape(rows.shape), told["excess_rows"].to_numpy().reshape(rows.shape)
+    usual = told["usual"].to_numpy().reshape(rows.shape)
+    found = []
+    for place, value in enumerate(values):
+        name = segment_name(cut, value)
+        for run in _stretches(out[place]):
+            requests, extra = rows[place, run].sum(), excess[place, run].sum()
+            p90 = _at(counts[place, run].sum(0), high, SLOW) * unit
+            calm = _at(counts[place][timed & ~out[place]].sum(0), high, SLOW) * unit
+            first, last = labels[run.start], labels[run.stop - 1]
+            span = f"at {say_window(first)}" if first == last else f"from {say_window(first)} to {say_window(last)}"
+            words = f"{name or 'all requests'} {span}: p90 {p90:.3g} s, usually {calm:.3g} s; "
+            words += (
+                f"{say_share(slow[place, run].sum() / requests)} slow, usually {say_share(usual[place, run.start])}"
+            )
+            found.append(
+                {
+                    "segment": name,
+                    "window": first,
+                    "until": last,
+                    "windows": run.stop - run.start,
+                    "slow": slow[place, run].sum() / requests,
+                    "usual": usual[place, run.start],
+                    "requests": requests,
+                    "slow_rows": extra,
+                    "p90": p90,
+                    "usual_p90": calm,
+                    "times": p90 / calm if calm > 0 else np.inf,
+                    "words": words,
+                    "where": dict(zip(cut, value, strict=True)),
+                }  # fmt: skip
+            )
+    return found
+
+
+def _at(counts: Any, high: Any, q: float) -> float:
+    total = counts.sum()
+    if not total:
+        return float("nan")
+    return float(high[np.searchsorted(np.cumsum(counts), np.ceil(q * total))])
+
+
+def _stretches(out: Any) -> Iterator[slice]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], out.astype("int8"), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        yield slice(int(start), int(stop))
+
+
+def worst(measured: pd.DataFrame, found: pd.DataFrame, *, least: int = 30) -> tuple[str, str]:
+    """The segment and the window that are worst: where an incident is, there; otherwise the slowest p99 of a window."""
+    if len(found):
+        return str(found.iloc[0]["segment"]), str(found.iloc[0]["window"])
+    rows = measured[(measured["requests"] >= least) & measured["latency_p99"].notna()]
+    timed = rows[rows["window"] != ""]
+    rows = timed if len(timed) else rows
+    single = rows[(rows[SEGMENT] != "") & ~rows[SEGMENT].str.contains(", ")]
+    rows = single if len(single) else rows
+    if rows.empty:
+        return "", ""
+    top = rows.loc[rows["latency_p99"].idxmax()]
+    return str(top[SEGMENT]), str(top["window"])
+
+
+def headline(
+    measured: pd.DataFrame, found: pd.DataFrame, *, slo_s: float, least: int = 30
+) -> list[tuple[str, float | int | str, str, bool | None]]:
+    """Name, value, unit and whether it is good, of the few figures a person needs first."""
+    whole = measured[(measured["window"] == "") & (measured[SEGMENT] == "")].iloc[0]
+    segment, window = worst(measured, found, least=least)
+    failed = whole["error_share"]
+    figures: list[tuple[str, float | int | str, str, bool | None]] = [
+        ("requests", int(whole["requests"]), "requests", None),
+        ("p50", _round(whole["latency_p50"]), "s", None),
+        ("p99", _round(whole["latency_p99"]), "s", None),
+        ("goodput", _round(100 * whole["goodput"]), f"% within {slo_s:g} s", None),
+    ]
+    if np.isfinite(failed):
+        figures.append(("errors", _round(100 * failed), "% of requests", None))
+    return [
+        *figures,
+        ("slow incidents", len(found), "incidents", not len(found)),
+        ("worst segment", segment or "all requests", "", None),
+        ("worst hour", window or "all windows", "UTC start of the window", None),
+    ]
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}") if np.isfinite(value) else float("nan")
+
+
+def results(measured: pd.DataFrame) -> pd.DataFrame:
+    """The tidy table of a run: window, segment, metric, value (float64; seconds, shares, counts, rates)."""
+    return tidy(measured, ["window", SEGMENT], METRICS)

@@ -1,0 +1,301 @@
+"""Is this table sound? Missing, NaN and infinite shares, volumes, constant columns, lost and new values.
+
+`shares` reads the figures of every window, segment and column, `findings` applies the rule of `pattern` and says in
+words what is wrong, `columns` gives a verdict a column, `headline` the few figures that matter first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.analyses import pattern
+from workbench.analyses.parts import SEGMENT, WINDOW, by_segment, say_share, say_window, window_labels, window_seconds
+
+KINDS = ("missing", "nan", "infinite")
+WORDS = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
+SEEN = 20  # rows of a value to expect before its absence (or its first presence) means something
+SHARE = 0.01  # values below this share are not followed
+# How bad each finding is, the worst first: 3 wrong now, 2 look at it, 1 good to know.
+WEIGHT = {"empty column": 2, "burst": 3, "dip": 2, "no rows": 3, "few rows": 3, "many rows": 2, "lost value": 3,
+          "new value": 2, "constant": 1, "infinite": 2, "nan": 1}  # fmt: skip
+COLUMNS = ("finding", "column", "segment", "window", "until", "windows", "value", "usual", "rows", "weight", "words")
+
+
+def shares(cube: xr.Dataset) -> pd.DataFrame:
+    """Rows and the shares of missing, NaN and infinite values: one row a (segment, window, column).
+
+    Segments are all rows (""), and each value of each category axis. Shares are of rows, 0 to 1, NaN without rows.
+    """
+    rows, names = by_segment(cube, lambda part: part["count"])
+    labels = window_labels(cube)
+    columns = [str(column) for column in cube["column"].values]
+    index = pd.MultiIndex.from_product([names, labels, columns], names=[SEGMENT, WINDOW, "column"])
+    frame = pd.DataFrame(index=index).reset_index()
+    frame["rows"] = np.repeat(rows.values.ravel(), len(columns))
+    for kind in KINDS:
+        part, _ = by_segment(cube, lambda one, kind=kind: one[kind])  # type: ignore[misc]
+        frame[f"{kind}_rows"] = part.transpose(SEGMENT, WINDOW, "column").values.ravel()
+        frame[kind] = frame[f"{kind}_rows"] / frame["rows"].where(frame["rows"] > 0)
+    return frame
+
+
+def findings(cube: xr.Dataset, *, least: int = 30, points: float = 0.02, alpha: float = 0.001) -> pd.DataFrame:
+    """What is wrong or odd with the table, the worst first.
+
+    least: a window with fewer rows is not judged; points: a share must differ from its usual one by this much (a
+    share of rows); alpha: the adjusted p value at which sampling no longer explains a difference.
+    Returns one row a finding: finding ("burst", "dip", "no rows", "few rows", "many rows", "lost value", "new value",
+    "constant", "empty column", "nan", "infinite"), column, segment, window (first), until (last), windows (how many),
+    value and usual (shares, or rows), rows (affected), weight (3 wrong, 2 look, 1 good to know) and words.
+    """
+    found = [*_whole(cube), *_volume(cube, least), *_bursts(cube, least, points, alpha), *_values(cube, least)]
+    frame = pd.DataFrame(found, columns=list(COLUMNS))
+    frame["rows"] = frame["rows"].astype("float64")
+    return frame.sort_values(["weight", "rows"], ascending=False, kind="stable", ignore_index=True)
+
+
+def _row(finding: str, words: str, **more: Any) -> dict[str, Any]:
+    base = {"column": "", "segment": "", "window": "", "until": "", "windows": 0, "value": np.nan, "usual": np.nan}
+    return {**base, "rows": 0.0, "weight": WEIGHT[finding], "finding": finding, "words": words, **more}
+
+
+def _whole(cube: xr.Dataset) -> Iterator[dict[str, Any]]:
+    """Columns that are empty, constant, or hold NaN or infinite values at all."""
+    from workbench.cubes import categories, collapse
+
+    whole = collapse(cube)
+    rows = int(whole["count"])
+    for column in [str(name) for name in whole["column"].values] if rows else []:
+        one = whole.sel(column=column)
+        missing, kind = int(one["missing"]), str(one["kind"].values)
+        if missing == rows:
+            yield _row("empty column", f"{column} is missing in all of the {rows:,} rows", column=column, rows=rows)
+            continue
+        if kind == "text":
+            known = categories(whole, column)
+            there = [str(v) for v in known["value"].values[known.values > 0] if v != "(missing)"]
+            constant = there[0] if len(there) == 1 and there[0] != "(other)" else None
+        else:
+            low, high = float(one["min"]), float(one["max"])
+            odd = int(one["nan"]) + int(one["infinite"])
+            constant = f"{low:g}" if low == high and not odd else None
+        if constant is not None and rows > 1:
+            words = f"{column} is always {constant}" + (" where it is not missing" if missing else "")
+            yield _row("constant", words, column=column, rows=rows - missing)
+        for odd_kind in ("nan", "infinite"):
+            count = int(one[odd_kind])
+            if count:
+                share = say_share(count / rows)
+                words = f"{column} holds {count:,} {WORDS[odd_kind]} values ({share} of rows)"
+                yield _row(odd_kind, words, column=column, value=count / rows, rows=count)
+
+
+def _volume(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
+    """Windows with no, too few or too many rows."""
+    if WINDOW not in cube.dims:
+        return
+    frame = volume(cube, least=least)
+    for run in _runs(frame["out"].to_numpy(), np.sign(np.nan_to_num(frame["ratio"].to_numpy(), nan=9.0) - 1)):
+        part = frame.iloc[run]
+        value, usual = part["rows"].mean(), part["usual"].mean()
+        gone = (part["usual"] - part["rows"]).sum()
+        finding = "no rows" if not part["rows"].any() else "few rows" if value < usual else "many rows"
+        span = _say_span(part["window"].iloc[0], part["window"].iloc[-1], len(part))
+        words = f"{value:,.0f} rows a window {span}, usually {usual:,.0f}"
+        yield _row(finding, words, window=part["window"].iloc[0], until=part["window"].iloc[-1], windows=len(part),
+                   value=value, usual=usual, rows=abs(gone))  # fmt: skip
+
+
+def volume(cube: xr.Dataset, *, least: int = 30) -> pd.DataFrame:
+    """Rows of every window, windows without rows included: window, rows, usual, ratio, out (see `pattern.volumes`)."""
+    from workbench.cubes import collapse
+
+    others = [dim for dim in cube["count"].dims if dim != WINDOW]
+    counted = collapse(cube, *others)["count"] if others else cube["count"]
+    series = pd.Series(counted.values, index=pd.DatetimeIndex(counted[WINDOW].values)).sort_index()
+    series = series[series.index.notna()]
+    every = str(cube[WINDOW].attrs.get("every", "")) or None
+    zone = str(cube[WINDOW].attrs.get("tz", "")) or "UTC"
+    if every and len(series) > 1:
+        local = series.index.tz_localize("UTC").tz_convert(zone)
+        whole = pd.date_range(local[0], local[-1], freq=every).tz_convert("UTC").tz_localize(None)
+        if len(whole) <= 100_000:
+            series = series.reindex(series.index.union(whole), fill_value=0)
+    seconds = window_seconds(cube)
+    season = series.index.hour * 60 + series.index.minute if seconds < 86_400 else np.zeros(len(series))
+    frame = pattern.volumes(series.to_numpy(), np.asarray(season), least=least)
+    frame.insert(0, "window", [f"{start:%Y-%m-%dT%H:%M:%SZ}" for start in series.index])
+    return frame
+
+
+def _bursts(cube: xr.Dataset, least: int, points: float, alpha: float) -> Iterator[dict[str, Any]]:
+    """Windows in which the missing, NaN or infinite share is out of pattern, over all rows and in each segment."""
+    if WINDOW not in cube.dims:
+        return
+    frame = shares(cube).sort_values(["column", SEGMENT, WINDOW], kind="stable", ignore_index=True)
+    frame = frame[frame[WINDOW] != "(missing)"].reset_index(drop=True)
+    across = frame[WINDOW].nunique()
+    for kind in KINDS:
+        part = frame[f"{kind}_rows"].to_numpy().reshape(-1, across)
+        if not part.any():
+            continue
+        rows = frame["rows"].to_numpy().reshape(-1, across)
+        told = pattern.shares(part, rows, least=least, points=points, alpha=alpha)
+        told = pd.concat([frame[["column", SEGMENT, WINDOW, "rows"]], told], axis=1)
+        for column, series in told[told["out"]].groupby("column", sort=False):
+            yield from _named(str(column), kind, told[told["column"] == column], series)
+
+
+def _named(column: str, kind: str, told: pd.DataFrame, out: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """One finding a stretch of windows: told for all rows, with the segment that explains it, or for a segment."""
+    claimed: set[tuple[str, bool]] = set()
+    for segment in ["", *(name for name in out[SEGMENT].unique() if name)]:
+        series = told[told[SEGMENT] == segment].reset_index(drop=True)
+        for run in _runs(series["out"].to_numpy(), np.sign(series["excess"].to_numpy())):
+            part = series.iloc[run]
+            more = bool(part["excess"].iloc[0] > 0)
+            if segment and any((window, more) in claimed for window in part[WINDOW]):
+                continue  # already told, with its segment
+            claimed |= {(window, more) for window in part[WINDOW]}
+            yield _burst(column, kind, part, segment or _explaining(told, part, more), segment == "")
+
+
+def _explaining(told: pd.DataFrame, part: pd.DataFrame, more: bool) -> str:
+    """The segment that holds at least 80 % of the extra rows and stands out from the others; "" when none does."""
+    here = told[(told[SEGMENT] != "") & told[WINDOW].isin(part[WINDOW])]
+    if here.empty:
+        return ""
+    held = here.groupby(SEGMENT, sort=False)[["excess_rows", "rows"]].sum()
+    whole = part["excess_rows"].sum()
+    share_of_rows = held["rows"] / part["rows"].sum()
+    share = held["excess_rows"] / whole
+    # The share of the excess must be far above the segment's share of the rows, or it is only a large segment.
+    sharp = (share >= 0.8) & (share >= share_of_rows + 0.3)
+    return str((share - share_of_rows)[sharp].idxmax()) if sharp.any() else ""
+
+
+def _burst(column: str, kind: str, part: pd.DataFrame, segment: str, whole: bool) -> dict[str, Any]:
+    more = bool(part["excess"].iloc[0] > 0)
+    rows = part["rows"].sum()
+    value, usual = (part["share"] * part["rows"]).sum() / rows, part["usual"].iloc[0]
+    first, last = part[WINDOW].iloc[0], part[WINDOW].iloc[-1]
+    place = "" if not segment else f", nearly all of them in {segment}" if whole else f" in {segment}"
+    words = f"{column}: {say_share(value)} {WORDS[kind]} {_say_span(first, last, len(part))}, usually "
+    words += f"{say_share(usual)}{place}"
+    return _row("burst" if more else "dip", words, column=column, segment=segment, window=first, until=last,
+                windows=len(part), value=value, usual=usual, rows=abs(part["excess_rows"].sum()))  # fmt: skip
+
+
+def _values(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
+    """Text values that vanish, and text values that appear, where chance does not explain it."""
+    from workbench.cubes import categories, collapse
+
+    if WINDOW not in cube.dims or cube.sizes[WINDOW] < pattern.WINDOWS:
+        return
+    others = [dim for dim in cube["count"].dims if dim != WINDOW]
+    flat = collapse(cube, *others) if others else cube
+    for column in [
+        str(c) for c, kind in zip(cube["column"].values, cube["kind"].values, strict=True) if kind == "text"
+    ]:
+        table = categories(flat, column).transpose(WINDOW, "value").sortby(WINDOW)
+        table = table.isel({WINDOW: ~np.isnat(table[WINDOW].values)})
+        counts = table.to_pandas().drop(columns=["(missing)"], errors="ignore").astype("float64")
+        if counts.empty or counts.get("(other)", pd.Series([0.0])).sum():
+            continue  # too many different values to follow
+        yield from _changes(column, counts, window_labels(table), least)
+
+
+def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -> Iterator[dict[str, Any]]:
+    rows = counts.sum(axis=1).to_numpy()
+    for value in counts.columns:
+        k = counts[value].to_numpy()
+        first, last = int(np.argmax(k > 0)), int(len(k) - 1 - np.argmax(k[::-1] > 0))
+        after, before = rows[last + 1 :].sum(), rows[:first].sum()
+        share = k.sum() / max(rows[first : last + 1].sum(), 1)
+        if share < SHARE:
+            continue
+        if last + 1 < len(k) and share * after >= SEEN and after >= least:
+            words = (
+                f"{column}: {value!r} is gone since {say_window(labels[last + 1])} ({say_share(share)} of rows before)"
+            )
+            yield _row("lost value", words, column=column, window=labels[last + 1], until=labels[-1],
+                       windows=len(k) - last - 1, value=0.0, usual=share, rows=share * after)  # fmt: skip
+        if first and share * before >= SEEN and before >= least:
+            words = f"{column}: {value!r} appears at {say_window(labels[first])} ({say_share(share)} of rows since)"
+            yield _row("new value", words, column=column, window=labels[first], until=labels[last],
+                       windows=last - first + 1, value=share, usual=0.0, rows=k.sum())  # fmt: skip
+
+
+def _runs(out: Any, sign: Any) -> Iterator[slice]:
+    """Stretches of neighbouring windows that are out of pattern in the same direction."""
+    start, end = -1, -1
+    for place in range(len(out)):
+        if not out[place]:
+            continue
+        if start >= 0 and place == end + 1 and sign[place] == sign[start]:
+            end = place
+            continue
+        if start >= 0:
+            yield slice(start, end + 1)
+        start = end = place
+    if start >= 0:
+        yield slice(start, end + 1)
+
+
+def _say_span(first: str, last: str, count: int) -> str:
+    if count == 1 or first == last:
+        return f"in the window of {say_window(first)}"
+    return f"from {say_window(first)} to {say_window(last)} ({count} windows)"
+
+
+def columns(cube: xr.Dataset, found: pd.DataFrame) -> pd.DataFrame:
+    """One row a column, the worst first: kind, missing, nan, infinite (shares), findings, verdict, words.
+
+    verdict: "wrong" (a finding of weight 3), "look" (2), "note" (1), or "sound".
+    """
+    from workbench.cubes import collapse
+
+    whole = collapse(cube)
+    rows = max(int(whole["count"]), 1)
+    table = pd.DataFrame({"column": [str(name) for name in whole["column"].values], "kind": whole["kind"].values})
+    for kind in KINDS:
+        table[kind] = whole[kind].values / rows
+    own = found[found["column"] != ""].groupby("column", sort=False)
+    table["findings"] = table["column"].map(own.size()).fillna(0).astype("int64")
+    table["weight"] = table["column"].map(own["weight"].max()).fillna(0).astype("int64")
+    table["verdict"] = table["weight"].map({0: "sound", 1: "note", 2: "look", 3: "wrong"})
+    said = table["column"].map(own["words"].agg("; ".join))
+    quiet = [f"sound, {say_share(share)} missing" if share else "sound, nothing missing" for share in table["missing"]]
+    table["words"] = said.where(said.notna(), pd.Series(quiet, dtype=object))
+    return table.sort_values(["weight", "findings", "missing"], ascending=False, kind="stable", ignore_index=True)
+
+
+def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | int | str, str, bool | None]]:
+    """Name, value, unit and whether it is good, of the few figures a person needs first."""
+    from workbench.cubes import collapse
+
+    whole = collapse(cube)
+    rows, across = int(whole["count"]), whole.sizes["column"]
+    missing = 100 * float(whole["missing"].sum()) / max(rows * across, 1)
+    wrong = found[found["weight"] >= 2]
+    top = found.iloc[0] if len(wrong) else None
+    figures: list[tuple[str, float | int | str, str, bool | None]] = [
+        ("rows", rows, "rows", rows > 0),
+        ("columns", across, "columns", None),
+        ("missing share", round(missing, 3), "% of cells", None),
+        ("findings", len(wrong), "findings", not len(wrong)),
+        ("worst column", "none" if top is None else top["column"] or "(all rows)", "", None),
+    ]
+    if top is None:
+        return figures
+    return [
+        *figures,
+        ("worst window", top["window"] or "all windows", "UTC start", None),
+        ("worst segment", top["segment"] or "all rows", "", None),
+        ("worst finding", top["words"], "", False),
+    ]

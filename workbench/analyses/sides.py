@@ -1,0 +1,131 @@
+"""Which rows are compared with which: a window of a table, or a second table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.analyses.parts import WINDOW
+from workbench.errors import WorkbenchError
+
+_DAY = re.compile(r"^\d{4}-\d{2}")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a table, and the time from `start` (included) to `end` (excluded), None for open."""
+
+    table: str
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
+
+
+def side(table: str, text: str) -> Side:
+    """What `text` asks for: "" (the table, no window yet), a window "START/END" of `table`, or another table's path.
+
+    START and END are ISO times, UTC unless they say otherwise; END is not included.
+
+    >>> side("flights", "2013-01-01/2013-02-01").end
+    Timestamp('2013-02-01 00:00:00+0000', tz='UTC')
+    >>> side("flights", "other/table.parquet")
+    Side(table='other/table.parquet', start=None, end=None)
+    """
+    if not text:
+        return Side(table)
+    halves = text.split("/")
+    if len(halves) != 2 or not all(_DAY.match(half) for half in halves):
+        return Side(text)
+    try:
+        start, end = (pd.Timestamp(half) for half in halves)
+    except ValueError:
+        raise WorkbenchError(
+            f"{text!r} is not a window: both times must be ISO, as in 2026-03-01/2026-03-08T12:00 (END not included)"
+        ) from None
+    start, end = (one.tz_localize("UTC") if one.tz is None else one.tz_convert("UTC") for one in (start, end))
+    if end <= start:
+        raise WorkbenchError(f"the window {text!r} ends before it starts; write it as START/END, END not included")
+    return Side(table, start, end)
+
+
+def split(
+    reference: xr.Dataset, current: xr.Dataset | None, before: Side, after: Side
+) -> tuple[xr.Dataset, xr.Dataset, str]:
+    """The reference without windows, the current windows, and the reference's name.
+
+    current is None when both sides are of one table: then its first third of windows is the reference unless
+    `before` says which, and every later window is current unless `after` says which. With two tables each side is
+    all of its table unless it says which window. Raises WorkbenchError where a side is empty or the two overlap.
+    """
+    from workbench.cubes import collapse, select
+
+    if current is not None:
+        chosen = _within(reference, before, "reference")
+        first = select(reference, **{WINDOW: list(chosen)}) if WINDOW in reference.dims else reference
+        second = current
+        if WINDOW in current.dims and after.start is not None:
+            second = select(current, **{WINDOW: list(_within(current, after, "current"))})
+        name = before.table if before.start is None else _span(reference, chosen)
+        return (collapse(first, WINDOW) if WINDOW in first.dims else first), second, name
+    starts = _starts(reference)
+    if before.start is None:
+        stop = starts[max(1, len(starts) // 3)] if after.start is None else _utc(after.start)
+        old = starts[starts < stop]
+    else:
+        old = _within(reference, before, "reference")
+    if not len(old):
+        raise WorkbenchError("no window lies before the current one; name a reference=START/END or another table")
+    new = starts[starts > old[-1]] if after.start is None else _within(reference, after, "current")
+    if not len(new):
+        raise WorkbenchError(
+            f"no window is left to compare after the reference {_span(reference, old)}; choose an earlier reference"
+        )
+    if len(np.intersect1d(old, new)):
+        raise WorkbenchError("reference and current share windows; choose two that do not overlap")
+    first, second = select(reference, **{WINDOW: list(old)}), select(reference, **{WINDOW: list(new)})
+    return collapse(first, WINDOW), second, _span(reference, old)
+
+
+def _utc(time: pd.Timestamp) -> np.datetime64:
+    return time.tz_convert("UTC").tz_localize(None).to_datetime64()
+
+
+def _starts(cube: xr.Dataset) -> Any:
+    if WINDOW not in cube.dims:
+        raise WorkbenchError(
+            "one table without windows has nothing to compare; "
+            "pass time=<a time column>, or current=<the path of a second table>"
+        )
+    starts = np.sort(cube[WINDOW].values[~np.isnat(cube[WINDOW].values)])
+    if len(starts) < 2:
+        raise WorkbenchError(f"drift needs two windows or more, this table has {len(starts)}; pass a shorter `every`")
+    return starts
+
+
+def _within(cube: xr.Dataset, one: Side, word: str) -> Any:
+    if WINDOW not in cube.dims:
+        if one.start is not None:
+            raise WorkbenchError(f"{word} names a window, but the table has no time column; pass time=<a column>")
+        return np.array([], dtype="datetime64[us]")
+    starts = np.sort(cube[WINDOW].values[~np.isnat(cube[WINDOW].values)])
+    if one.start is None or one.end is None:
+        return starts
+    chosen = starts[(starts >= _utc(one.start)) & (starts < _utc(one.end))]
+    if not len(chosen):
+        raise WorkbenchError(
+            f"no window of the table starts in {word} {one.start:%Y-%m-%dT%H:%M}/{one.end:%Y-%m-%dT%H:%M}; "
+            f"its windows start from {starts[0].astype('datetime64[s]')} to {starts[-1].astype('datetime64[s]')} UTC"
+        )
+    return chosen
+
+
+def _span(cube: xr.Dataset, chosen: Any) -> str:
+    starts = np.sort(cube[WINDOW].values[~np.isnat(cube[WINDOW].values)])
+    after = starts[starts > chosen[-1]]
+    length = np.median(np.diff(starts).astype("int64")).astype("int64") if len(starts) > 1 else 0
+    end = after[0] if len(after) else chosen[-1] + np.timedelta64(int(length), "us")
+    return f"{chosen[0].astype('datetime64[s]')}Z/{end.astype('datetime64[s]')}Z"
