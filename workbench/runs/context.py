@@ -3,7 +3,8 @@
 One notebook has three readers, and `begin` finds out which one is there:
 
 - JupyterLab or plain papermill: it counts, shows, and writes nothing but itself;
-- `workbench run` (environment WORKBENCH_RUN names the run's folder): it counts and leaves cube, results and headlines there;
+- `workbench run` (environment WORKBENCH_RUN names the run's folder): it counts, and leaves cube, results and headlines
+  there;
 - a Panel session: it opens what the last good run left and never counts.
 """
 
@@ -45,7 +46,7 @@ PAGE_ARGUMENTS = ("theme",)  # asked of the page, not of the notebook; bokeh-* l
 LONGEST = 200  # characters of a value in a URL
 
 
-class NoStoredRun(WorkbenchError):
+class NoStoredRun(WorkbenchError):  # noqa: N818  (a state of a page that is told, less an error than an answer)
     """A session was asked for a notebook that has no good run; `command` is what makes one."""
 
     def __init__(self, message: str, notebook: str, command: str) -> None:
@@ -99,9 +100,8 @@ class Run:
 
             path = self.stored / f"{name}.nc"
             if not path.is_file():
-                raise WorkbenchError(
-                    f"The run {plain_name(self.stored)} of {self.notebook!r} has no cube {name!r}; run the notebook again."
-                )
+                which = f"The run {plain_name(self.stored)} of {self.notebook!r}"
+                raise WorkbenchError(f"{which} has no cube {name!r}; run the notebook again.")
             return open_cube(path)
         counted = count()
         if self.folder is not None:
@@ -133,7 +133,11 @@ class Run:
 
     def source(self, table: Any) -> None:
         """Records which table was read: its address and version. The first one is the run's `source`."""
-        told = {"source": without_secrets(str(table.source)), "version": str(table.version), "rows": getattr(table, "rows", None)}
+        told = {
+            "source": without_secrets(str(table.source)),
+            "version": str(table.version),
+            "rows": getattr(table, "rows", None),
+        }
         if told not in self.sources:
             self.sources.append(told)
         self._save()
@@ -205,7 +209,9 @@ def begin(
     known = _declared(namespace, file)
     _fit(known, bounds)
     if session is None:
-        values = {n: door.check(p, namespace.get(n), "the notebook's cells or papermill", bounds) for n, p in known.items()}
+        values = {
+            n: door.check(p, namespace.get(n), "the notebook's cells or papermill", bounds) for n, p in known.items()
+        }
         for name, value in door.from_environment(known, os.environ).items():
             values[name] = door.check(known[name], value, f"the environment (WORKBENCH_{name.upper()})", bounds)
         namespace.update(values)
@@ -246,10 +252,14 @@ def _fit(known: Mapping[str, door.Parameter], bounds: door.Limits) -> None:
     for name in [*bounds.live, *bounds.choices]:
         if name not in known:
             hint = nearest(name, known)
-            raise WorkbenchError(f"begin() limits {name!r}, which the parameters cell does not declare with a type; {hint}")
+            raise WorkbenchError(
+                f"begin() limits {name!r}, which the parameters cell does not declare with a type; {hint}"
+            )
     for name, span in bounds.live.items():
         if name not in bounds.choices and (span is None or known[name].kind.base not in ("int", "float")):
-            raise WorkbenchError(f"Live parameter {name!r} needs a range (low, high) of numbers, or its values in `choices`.")
+            raise WorkbenchError(
+                f"Live parameter {name!r} needs a range (low, high) of numbers, or its values in `choices`."
+            )
 
 
 def _session() -> Mapping[str, list[bytes]] | None:
@@ -290,7 +300,9 @@ def _stored(notebook: str, file: str) -> Record:
     command = f"workbench run {file or notebook}" + (f" --runs {asked}" if asked else "")
     failed = next((record for name in names for record in list_runs(runs, name)), None)
     last = f" Its last run, {failed.folder.name}, failed." if failed else ""
-    raise NoStoredRun(f"There is no good run of {notebook!r} under {str(runs)!r} yet.{last} To make one: {command}", notebook, command)
+    raise NoStoredRun(
+        f"There is no good run of {notebook!r} under {str(runs)!r} yet.{last} To make one: {command}", notebook, command
+    )
 
 
 def _stored_values(
@@ -301,7 +313,9 @@ def _stored_values(
         value = record.parameters.get(name, namespace[name])
         values[name] = door.check(parameter, value, f"the stored run {record.folder.name}", bounds)
         if name not in record.parameters:
-            notices.append(f"The parameter {name!r} was added to the notebook after this run; the page uses {namespace[name]!r}.")
+            notices.append(
+                f"The parameter {name!r} was added to the notebook after this run; the page uses {namespace[name]!r}."
+            )
     return values, notices
 
 
@@ -317,7 +331,9 @@ def _from_url(
             what = "is fixed by the run and" if name in known else "is no parameter of this page and"
             raise WorkbenchError(f"{name[:40]!r} {what} cannot be set in the address; what can be set there: {live}.")
         if len(given) != 1 or len(given[0]) > LONGEST:
-            raise WorkbenchError(f"Parameter {name!r} wants one value in the address, at most {LONGEST} characters; {len(given)} came.")
+            raise WorkbenchError(
+                f"Parameter {name!r} wants one value in the address, at most {LONGEST} characters; {len(given)} came."
+            )
         try:
             text = given[0].decode("utf-8")
         except UnicodeDecodeError:

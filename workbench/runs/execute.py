@@ -21,10 +21,34 @@ from typing import Any
 from workbench.runs import kernels
 from workbench.runs.context import KERNEL_FILE
 from workbench.runs.notebooks import first_line, notebook_hash, read_cells
-from workbench.runs.records import Record, alive, now, partial, plain_name, process, read_record, without_secrets, write_json
+from workbench.runs.records import (
+    Record,
+    alive,
+    list_runs,
+    now,
+    partial,
+    plain,
+    plain_name,
+    process,
+    read_record,
+    without_secrets,
+    write_json,
+)
 
 Report = Callable[[Path, Path], Any]
-NAMED = ("numpy", "pandas", "pyarrow", "xarray", "dask", "distributed", "numba", "holoviews", "panel", "bokeh", "papermill")
+NAMED = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "xarray",
+    "dask",
+    "distributed",
+    "numba",
+    "holoviews",
+    "panel",
+    "bokeh",
+    "papermill",
+)
 RESERVE = ".reserve"  # given up when the record is written, so that a full disk can still be told
 RESERVE_BYTES = 65_536
 PATIENCE_S = 1.0  # between asking a kernel to stop and ending it
@@ -50,6 +74,7 @@ class Work:
 
     kernel: kernels.Kernel | None = None
     error: BaseException | None = None
+    done: bool = False  # all is over: a request to stop that comes now comes too late
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -65,12 +90,12 @@ def run_notebook(
     say: Callable[[str], Any] = lambda line: None,
     bar: bool = False,
 ) -> Record:
-    """The record of one execution, in `runs/<notebook>/<UTC time>/`: notebook.ipynb, run.json and what the notebook left.
+    """The record of one execution in `runs/<notebook>/<UTC time>/`: notebook.ipynb, run.json, what the notebook left.
 
     `given` are the parameters that papermill injects, already typed (see `parameters.resolve`); `used` the ones the run
     will have, kept in the record when the notebook does not come as far as `begin`. `timeout` is a deadline in seconds
-    for the whole notebook. `report(executed notebook, folder)` writes the report; if it raises, the run keeps its status
-    and the record says so. A notebook that fails, a kernel that dies, an interrupt and a deadline all give a record of
+    for the whole run. `report(executed notebook, folder)` writes the report; if it raises, the run keeps its status and
+    the record says so. A notebook that fails, a kernel that dies, an interrupt and a deadline all give a record of
     status "failed" whose `error` tells them apart; only a folder that cannot be made or written raises (OSError).
     """
     notebook = Path(notebook)
@@ -105,6 +130,7 @@ def run_notebook(
             work.error = error
         if report is not None and not stop.reason:
             work.report = _report(report, folder)
+        work.done = True
 
     thread = threading.Thread(target=body, name="workbench-run", daemon=True)
     thread.start()
@@ -112,6 +138,26 @@ def run_notebook(
     told.update(_ending(folder, work, stop))
     told["duration_s"] = round(time.monotonic() - began, 3)
     return _finish(folder, told)
+
+
+def same_run(notebook: Path, used: Mapping[str, Any], runs: Path) -> Record | None:
+    """The newest good run of the same notebook text, parameters and package version, whose tables are still of the
+    version that it read; None when there is none."""
+    told = notebook_hash(read_cells(notebook)), without_secrets(plain(dict(used))), package_version()
+    for record in list_runs(runs, notebook.stem):
+        same = (record.told.get("notebook_hash"), record.parameters, record.told.get("package_version")) == told
+        if record.status == "good" and same and _unchanged(record):
+            return record
+    return None
+
+
+def _unchanged(record: Record) -> bool:
+    from workbench import open_table
+
+    try:
+        return all(open_table(one["source"]).version == one["version"] for one in record.told.get("sources") or [])
+    except (ValueError, OSError):
+        return False  # gone, moved, or its address is kept without the password
 
 
 def new_folder(parent: Path) -> Path:
@@ -129,7 +175,7 @@ def new_folder(parent: Path) -> Path:
 
 
 def close_stale(parent: Path) -> list[Record]:
-    """Makes `failed` records of the partial folders whose process is gone, ends kernels left behind; gives them back."""
+    """The `failed` records made of the partial folders whose process is gone; kernels left behind are ended."""
     closed = []
     for folder in [one for one in parent.iterdir() if partial(one)]:
         try:
@@ -147,7 +193,11 @@ def close_stale(parent: Path) -> list[Record]:
         told.update(
             status="failed",
             ended=told.get("ended") or now(),
-            error={**cell, "name": "killed", "message": "the process of this run was ended before the run was over" + _at(cell)},
+            error={
+                **cell,
+                "name": "killed",
+                "message": "the process of this run was ended before the run was over" + _at(cell),
+            },
         )
         with suppress(OSError):  # another run closes it at this moment
             closed.append(_finish(folder, told))
@@ -232,10 +282,11 @@ def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
 
 def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
     error = work.error
-    if error is None and not stop.reason:
+    stopped = bool(stop.reason) and (not work.done or error is not None)
+    if error is None and not stopped:
         return None
     cell = _stopped_cell(folder)
-    if stop.reason:
+    if stopped:
         return {**cell, "name": stop.reason, "message": stop.message + _at(cell)}
     name, message = type(error).__name__, str(error)
     if name == "PapermillExecutionError":
@@ -268,7 +319,12 @@ def _cells(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     return [
-        {"cell": i, "id": cell.get("id"), "status": "good" if _note(cell).get("start_time") else "not run", "seconds": _note(cell).get("duration")}
+        {
+            "cell": i,
+            "id": cell.get("id"),
+            "status": "good" if _note(cell).get("start_time") else "not run",
+            "seconds": _note(cell).get("duration"),
+        }
         for i, cell in enumerate(cells)
         if cell["cell_type"] == "code"
     ]
@@ -311,7 +367,7 @@ def _finish(folder: Path, told: dict[str, Any]) -> Record:
     told = {key: value for key, value in told.items() if key not in ("process", "kernel")}
     write_json(folder / "run.json", told)
     final = folder.with_name(plain_name(folder))
-    os.rename(folder, final)
+    folder.rename(final)
     return read_record(final)
 
 

@@ -20,7 +20,7 @@ NAME = "python3"
 
 @dataclass
 class Kernel:
-    """A started kernel: jupyter_client's manager, process id, the folder of its sockets, and how it died ("" while it has not)."""
+    """A started kernel: jupyter_client's manager, process id, folder of sockets, how it died ("" while it has not)."""
 
     manager: Any
     pid: int
@@ -37,9 +37,9 @@ def start(environment: dict[str, str]) -> Kernel:
     # no folder to look in leaves only the native kernel, which is the interpreter that runs this line
     manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     room = tempfile.mkdtemp(prefix="wb-")
-    manager.connection_file = os.path.join(room, "k.json")
+    manager.connection_file = f"{room}/k.json"
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
-        manager.transport, manager.ip = "ipc", os.path.join(room, "k")
+        manager.transport, manager.ip = "ipc", f"{room}/k"
     run_sync(manager.start_kernel)(env=environment, extra_arguments=["--HistoryManager.hist_file=:memory:"])
     return Kernel(manager, int(manager.provisioner.pid), room)
 

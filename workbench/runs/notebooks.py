@@ -19,15 +19,17 @@ def find_notebook(name: str | Path) -> Path:
     if path.suffix == ".ipynb":
         if path.is_file():
             return path
-        raise WorkbenchError(f"There is no notebook file {str(path)!r}; give the path of an .ipynb file or one of: {_names()}.")
+        raise WorkbenchError(
+            f"There is no notebook file {str(path)!r}; give the path of an .ipynb file or one of: {_names()}."
+        )
     if path.is_file():
         raise WorkbenchError(f"{str(path)!r} is not a notebook; give the path of an .ipynb file or one of: {_names()}.")
     shipped = shipped_notebooks()
     if str(name) in shipped:
         return shipped[str(name)]
     raise WorkbenchError(
-        f"No notebook is called {str(name)!r}; {nearest(str(name), shipped)} "
-        "Give one of these names or the path of an .ipynb file."
+        f"No notebook is called {str(name)!r}; {nearest(str(name), shipped)}; "
+        "give the name of a shipped notebook or the path of an .ipynb file."
     )
 
 

@@ -114,7 +114,9 @@ def annotated(source: str, where: str = "the parameters cell") -> dict[str, Para
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             name, annotation = node.target.id, ast.unparse(node.annotation)
             if name in RESERVED:
-                raise WorkbenchError(f"A parameter may not be called {name!r} (in {where}): WORKBENCH_{name.upper()} is a folder.")
+                raise WorkbenchError(
+                    f"A parameter may not be called {name!r} (in {where}): WORKBENCH_{name.upper()} is a folder."
+                )
             shown = ast.unparse(node.value) if node.value is not None else ""
             default = _literal(node.value) if node.value is not None else None
             kind = kind_of(annotation, name)
@@ -141,7 +143,9 @@ def _kind(node: ast.expr) -> Kind:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _kind(ast.parse(node.value, mode="eval").body)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        sides = [side for side in (node.left, node.right) if not (isinstance(side, ast.Constant) and side.value is None)]
+        sides = [
+            side for side in (node.left, node.right) if not (isinstance(side, ast.Constant) and side.value is None)
+        ]
         if len(sides) != 1:
             raise ValueError
         inner = _kind(sides[0])
@@ -288,11 +292,17 @@ def listing(parameters: Iterable[Parameter], bounds: Limits = NO_LIMITS) -> str:
     if not rows:
         return "  (this notebook has no cell tagged 'parameters')"
     widths = [min(28, max(len(row[i]) for row in rows)) for i in range(3)]
-    return "\n".join("  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(row[:3], widths, strict=True)) + "  " + row[3] for row in rows)
+    return "\n".join(
+        "  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(row[:3], widths, strict=True)) + "  " + row[3]
+        for row in rows
+    )
 
 
 def resolve(
-    parameters: Mapping[str, Parameter], texts: Iterable[tuple[str, str]], environment: Mapping[str, str], bounds: Limits
+    parameters: Mapping[str, Parameter],
+    texts: Iterable[tuple[str, str]],
+    environment: Mapping[str, str],
+    bounds: Limits,
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """What a run is given and what it will use: (from the command line, of every parameter, names the environment set).
 
@@ -327,7 +337,9 @@ def from_environment(parameters: Mapping[str, Parameter], environment: Mapping[s
 def _wrong(parameter: Parameter, value: Any, came: str, bounds: Limits = NO_LIMITS) -> WorkbenchError:
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
     typed = "" if isinstance(value, str) else f" ({type(value).__name__})"
-    return WorkbenchError(f"Parameter {parameter.name!r} is {shown}{typed} from {came}; wanted {wanted(parameter, bounds)}.")
+    return WorkbenchError(
+        f"Parameter {parameter.name!r} is {shown}{typed} from {came}; wanted {wanted(parameter, bounds)}."
+    )
 
 
 def _no() -> Any:

@@ -1,7 +1,7 @@
 """Run folders as records: `runs/<notebook>/<UTC time>/run.json` read, listed, and the unfinished ones told apart.
 
-A run is written in a folder whose name starts with a dot and ends in `.partial`, and renamed when it is over. So a folder
-without the dot is always whole; one with it is a run at work or one whose process was killed.
+A run is written in a folder whose name starts with a dot and ends in `.partial`, and renamed when it is over. So a
+folder without the dot is always whole; one with it is a run at work or one whose process was killed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 SECRET = re.compile(r"(^|_)(password|passwd|secret|token|api_?key|access_?key|credentials?)$", re.IGNORECASE)
 IN_ADDRESS = (
     (re.compile(r"(://)[^/@\s]+@"), r"\1***@"),
-    (re.compile(r"([?&;][^=&;\s]*(?:token|sig|signature|key|secret|password|credential)[^=&;\s]*=)[^&;\s]+", re.IGNORECASE), r"\1***"),
+    (
+        re.compile(
+            r"([?&;][^=&;\s]*(?:token|sig|signature|key|secret|password|credential)[^=&;\s]*=)[^&;\s]+", re.IGNORECASE
+        ),
+        r"\1***",
+    ),
 )
 
 
@@ -115,9 +120,8 @@ def find_run(runs: str | Path, name: str) -> Record:
     if found:
         return found[0]
     known = sorted({record.notebook for record in list_runs(runs, running=True)})
-    raise WorkbenchError(
-        f"There is no run {name!r} under {str(runs)!r}; give a run folder, or a notebook that has runs: {', '.join(known) or '(none yet)'}."
-    )
+    some = f"a notebook that has runs: {', '.join(known)}" if known else "run a notebook first (there is no run yet)"
+    raise WorkbenchError(f"There is no run {name!r} under {str(runs)!r}; give a run folder, or {some}.")
 
 
 def partial(folder: Path) -> bool:
@@ -128,6 +132,20 @@ def partial(folder: Path) -> bool:
 def plain_name(folder: Path) -> str:
     """The name a run folder has when it is over: `.20261123T203000Z.partial` -> `20261123T203000Z`."""
     return folder.name[1 : -len(".partial")] if partial(folder) else folder.name
+
+
+def shown(headline: dict[str, Any]) -> str:
+    """A headline's value and unit as a person reads them: '1,234 rows', '0.125', 'none'."""
+    value = headline.get("value")
+    text = (
+        "none"
+        if value is None
+        else f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else str(value)
+    )
+    text = f"{value:,.6g}" if isinstance(value, float) else text
+    return f"{text} {headline.get('unit') or ''}".strip()
 
 
 def now() -> str:
@@ -154,13 +172,13 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.chmod(0o666 & ~_umask())
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON has it: numpy scalars as numbers, times as ISO text, NaN and infinities as None, the rest as text."""
+    """`value` as JSON has it: numpy scalars as numbers, times as ISO text, NaN and infinities as None, else text."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if value is None or isinstance(value, (bool, int, str)):

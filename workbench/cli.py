@@ -1,0 +1,285 @@
+"""The command line: `workbench run | show | runs | serve | examples | version`.
+
+Exit codes: 0 good, 1 a run that failed, 2 a command that cannot be done as it was typed. Whatever is heavy is imported
+inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.runs.execute import Stop
+    from workbench.runs.records import Record
+
+GOOD, FAILED, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code."""
+    options = parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except WorkbenchError as error:
+        print(f"workbench: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    except OSError as error:
+        print(f"workbench: {error}", file=sys.stderr)
+        return FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="workbench",
+        description="Tables in, cubes out: run a notebook over a table of any size, and serve what it found.",
+        epilog="Exit codes: 0 good, 1 the run failed, 2 the command cannot be done as typed.",
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run",
+        help="execute a notebook into a run folder",
+        description="Executes a notebook and leaves runs/<notebook>/<UTC time>/ with the executed notebook, "
+        "report.html, the cube, results/ and run.json. The last printed line is the folder.",
+        epilog="A parameter may also come from the environment as WORKBENCH_<NAME>, which goes before -p.",
+    )
+    run.add_argument("notebook", help="path of an .ipynb file, or the bare name of a shipped notebook (quality)")
+    run.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a parameter of the notebook, read by its annotated type; may be repeated",
+    )  # fmt: skip
+    _runs_option(run)
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="deadline for the whole run (default: none)")
+    run.add_argument(
+        "--reuse", action="store_true", help="give the last good run of the same notebook, parameters and tables"
+    )
+    run.add_argument("--no-report", action="store_true", help="leave report.html out")
+    run.add_argument("--parameters", dest="listed", action="store_true", help="list the notebook's parameters and stop")
+    run.set_defaults(command=_run)
+
+    show = commands.add_parser("show", help="tell what a run did", description="Tells what a run did and found.")
+    show.add_argument("run", help="a run folder, NOTEBOOK/TIME, or NOTEBOOK for its newest run")
+    show.add_argument("--json", action="store_true", help="print run.json")
+    _runs_option(show)
+    show.set_defaults(command=_show)
+
+    runs = commands.add_parser("runs", help="list runs", description="Lists the runs, newest first.")
+    runs.add_argument("notebook", nargs="?", help="only the runs of this notebook")
+    runs.add_argument("--json", action="store_true", help="print one run.json a line, with its folder")
+    _runs_option(runs)
+    runs.set_defaults(command=_runs)
+
+    serve = commands.add_parser(
+        "serve",
+        help="serve the latest good run of every notebook",
+        description="Serves the latest good run of every notebook and an index of runs. "
+        "A page computes nothing on tables.",
+    )
+    _runs_option(serve)
+    serve.add_argument(
+        "--notebooks", type=Path, metavar="DIR", help="folder of the notebooks (default: the shipped ones)"
+    )
+    serve.add_argument("--address", default="localhost", help="address to listen on (default: localhost)")
+    serve.add_argument("--port", type=int, default=5006, help="port to listen on (default: 5006)")
+    serve.set_defaults(command=_serve)
+
+    examples = commands.add_parser(
+        "examples",
+        help="write example tables",
+        description="Writes a seeded table of inference requests with planted incidents, and their truth beside it.",
+    )
+    examples.add_argument("folder", type=Path, help="folder to write to")
+    examples.add_argument("--rows", type=int, default=200_000, help="rows of the request table (default: 200000)")
+    examples.add_argument("--seed", type=int, default=0, help="seed: the same seed gives the same table (default: 0)")
+    examples.set_defaults(command=_examples)
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_version)
+    return top
+
+
+def _runs_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="folder of runs (default: WORKBENCH_RUNS, else ./runs)"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from workbench.runs import execute, notebooks, parameters, records
+
+    notebook = notebooks.find_notebook(options.notebook)
+    known, bounds = parameters.declared(notebook), parameters.limits(notebook)
+    if options.listed:
+        print(parameters.listing(known.values(), bounds))
+        return GOOD
+    try:
+        given, used, from_environment = parameters.resolve(known, options.parameters, os.environ, bounds)
+    except WorkbenchError as error:
+        listing = parameters.listing(known.values(), bounds)
+        print(f"workbench: {error}\nThe parameters of {notebook.name}:\n{listing}", file=sys.stderr)
+        return USAGE
+    for name in from_environment:
+        over = "goes before -p" if name in given else "is used"
+        _say(f"{notebook.stem}: WORKBENCH_{name.upper()} from the environment {over}")
+    runs = records.runs_dir(options.runs)
+    if options.reuse:
+        record = execute.same_run(notebook, used, runs)
+        if record is not None:
+            _say(f"{notebook.stem}: nothing changed since the run of {record.started}")
+            return _tell(record)
+    stop = execute.Stop()
+    before = _signals(stop)
+    try:
+        record = execute.run_notebook(
+            notebook,
+            given,
+            runs,
+            used=used,
+            timeout=options.timeout,
+            report=None if options.no_report else _write_report,
+            stop=stop,
+            say=_say,
+            bar=sys.stderr.isatty(),
+        )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return _tell(record)
+
+
+def _signals(stop: Stop) -> dict[int, Any]:
+    """Lets the signals that end a command end the run in good order instead; gives the handlers back."""
+
+    def ask(number: int, _frame: object) -> None:
+        stop.ask("interrupted", f"the run was interrupted by {signal.Signals(number).name}")
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    kept = {number: signal.getsignal(number) for number in numbers}
+    kept = {number: handler for number, handler in kept.items() if handler is not signal.SIG_IGN}  # nohup stays nohup
+    for number in kept:
+        signal.signal(number, ask)
+    return dict(kept)
+
+
+def _write_report(notebook: Path, folder: Path) -> None:
+    from workbench.apps.report import write_report
+
+    write_report(notebook, folder)
+
+
+def _tell(record: Record) -> int:
+    """Says what a run came to; the folder is the last line."""
+    error = record.error
+    if error:
+        at = f" in cell {error['cell']} ({error['id']}): {error['line']}" if error.get("cell") is not None else ""
+        at = "" if at and at in error["message"] else at
+        print(f"{record.notebook}: failed{at}\n  {error['name']}: {error['message']}", file=sys.stderr)
+    if record.told.get("report") == "failed":
+        print(f"{record.notebook}: the report could not be written: {record.told['report_message']}", file=sys.stderr)
+    sys.stderr.flush()
+    for line in _headline(record):
+        print(line)
+    print(record.folder, flush=True)
+    return GOOD if record.status == "good" else FAILED
+
+
+def _headline(record: Record) -> list[str]:
+    from workbench.runs.records import shown
+
+    width = max((len(str(one["name"])) for one in record.headline), default=0)
+    return [f"  {one['name']:<{width}}  {shown(one)}" for one in record.headline]
+
+
+def _show(options: argparse.Namespace) -> int:
+    from workbench.runs.records import find_run, plain_name, runs_dir
+
+    record = find_run(runs_dir(options.runs), options.run)
+    if options.json:
+        print(json.dumps(record.told, indent=1, ensure_ascii=False))
+        return GOOD
+    told = record.told
+    print(f"{record.notebook} {plain_name(record.folder)}: {record.status}")
+    print(f"  started {record.started}, ended {record.ended or '-'}, {told.get('duration_s', '-')} s")
+    for one in told.get("sources") or []:
+        print(f"  table {one['source']} (version {one['version']})")
+    for name, value in record.parameters.items():
+        print(f"  {name} = {value!r}")
+    if record.error:
+        print(f"  {record.error['name']}: {record.error['message']}")
+    print("\n".join([*_headline(record), str(record.folder)]))
+    return GOOD
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from workbench.runs.records import list_runs, plain_name, runs_dir, shown
+
+    folder = runs_dir(options.runs)
+    found = list_runs(folder, options.notebook, running=True)
+    for record in found:
+        if options.json:
+            print(
+                json.dumps({**record.told, "folder": str(record.folder), "status": record.status}, ensure_ascii=False)
+            )
+            continue
+        told = (
+            record.error["name"] if record.error else "; ".join(f"{o['name']} {shown(o)}" for o in record.headline[:2])
+        )
+        print(f"{record.notebook:<14} {plain_name(record.folder):<20} {record.status:<8} {told}")
+    if not found and not options.json:
+        print(f"no runs under {folder}; to make one: workbench run quality --runs {folder}")
+    return GOOD
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from workbench.apps.server import serve
+
+    from workbench.resources import notebooks_folder
+    from workbench.runs.records import runs_dir
+
+    serve(runs_dir(options.runs), options.notebooks or notebooks_folder(), address=options.address, port=options.port)
+    return GOOD
+
+
+def _examples(options: argparse.Namespace) -> int:
+    from workbench.examples import write_requests
+
+    _say(f"writing {options.rows:,} rows to {options.folder}")
+    write_requests(options.folder, rows=options.rows, seed=options.seed)
+    print(options.folder)
+    return GOOD
+
+
+def _version(_options: argparse.Namespace) -> int:
+    from workbench.runs.execute import package_version
+
+    print(package_version())
+    return GOOD
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
