@@ -1,0 +1,117 @@
+// The page's own script: colours, ages, and drawing the pictures once the libraries are there.
+(function () {
+  "use strict";
+  const root = document.documentElement;
+  const media = window.matchMedia("(prefers-color-scheme: dark)");
+  function kept() { try { return localStorage.getItem("theme"); } catch (e) { return null; } }
+  function keep(value) { try { localStorage.setItem("theme", value); } catch (e) { /* a sandboxed page keeps nothing */ } }
+  function theme() { return kept() || (media.matches ? "dark" : "light"); }
+  function inks() {
+    const style = getComputedStyle(root), get = (name) => style.getPropertyValue(name).trim();
+    return { ink: get("--ink"), soft: get("--soft"), line: get("--line"), paper: get("--paper") };
+  }
+
+  // What the frame of a picture takes from the page; marks keep the colours that the view gave them.
+  function frame(type, c) {
+    if (/Axis$/.test(type)) return { axis_label_text_color: c.soft, major_label_text_color: c.soft, axis_line_color: c.line,
+      major_tick_line_color: c.line, minor_tick_line_color: null, group_text_color: c.soft, subgroup_text_color: c.soft };
+    if (type === "Grid") return { grid_line_color: c.line };
+    if (type === "Title") return { text_color: c.ink };
+    if (type === "Legend") return { label_text_color: c.ink, title_text_color: c.soft, background_fill_color: c.paper, background_fill_alpha: 0.75, border_line_color: null };
+    if (type === "ColorBar") return { major_label_text_color: c.soft, title_text_color: c.soft, background_fill_color: null, bar_line_color: null, major_tick_line_color: c.line };
+    if (type === "Figure" || type === "Plot") return { background_fill_color: null, border_fill_color: null, outline_line_color: null };
+    return null;
+  }
+  const touch = window.matchMedia("(pointer: coarse)").matches;
+  function dress(node, c) { // the stored document, before it is drawn
+    if (Array.isArray(node)) { for (const item of node) dress(item, c); return; }
+    if (node === null || typeof node !== "object") return;
+    if (node.type === "object" && typeof node.name === "string") {
+      const set = frame(node.name, c);
+      if (set) {
+        node.attributes = node.attributes || {};
+        for (const [name, value] of Object.entries(set)) if (!(name === "grid_line_color" && node.attributes[name] === null)) node.attributes[name] = value;
+      }
+      if (touch && node.name === "Toolbar" && node.attributes) node.attributes.active_drag = null;
+    }
+    for (const value of Object.values(node)) if (value !== null && typeof value === "object") dress(value, c);
+  }
+  function redress() { // documents already on the page, after a change of colours
+    if (!window.Bokeh) return;
+    const c = inks();
+    for (const doc of window.Bokeh.documents) {
+      for (const model of doc._all_models.values()) {
+        const set = frame(model.type.split(".").pop(), c);
+        if (!set) continue;
+        const known = {};
+        for (const [name, value] of Object.entries(set)) {
+          if (name in model.properties && !(name === "grid_line_color" && model[name] === null)) known[name] = value;
+        }
+        model.setv(known, { sync: false });
+      }
+    }
+  }
+  function show() {
+    const now = theme();
+    root.dataset.theme = now;
+    for (const button of document.querySelectorAll("[data-toggle-theme]")) {
+      button.textContent = now === "dark" ? "Light" : "Dark";
+      button.setAttribute("aria-label", "Switch to " + (now === "dark" ? "light" : "dark") + " colours");
+    }
+  }
+  show();
+
+  function age(seconds) {
+    const s = Math.max(0, seconds);
+    const say = (n, word) => n + " " + word + (n === 1 ? "" : "s");
+    if (s < 90) return "just now";
+    if (s < 5400) return say(Math.round(s / 60), "minute") + " ago";
+    if (s < 129600) return say(Math.round(s / 3600), "hour") + " ago";
+    return say(Math.round(s / 86400), "day") + " ago";
+  }
+  function ages() {
+    for (const time of document.querySelectorAll("time[data-age]")) time.textContent = age((Date.now() - Date.parse(time.dateTime)) / 1000);
+  }
+
+  function drawn(slot) { slot.classList.add("drawn"); }
+  async function pictures() {
+    const data = document.getElementById("wb-document");
+    if (data && window.Bokeh) {
+      for (const [key, item] of Object.entries(JSON.parse(data.textContent))) {
+        const slot = document.getElementById("wb-" + key);
+        if (!slot) continue;
+        const plot = slot.querySelector(".plot");
+        plot.id = "wb-plot-" + key;
+        dress(item.doc, inks());
+        try {
+          await window.Bokeh.embed.embed_item(Object.assign(item, { target_id: plot.id }), plot.id);
+          requestAnimationFrame(() => requestAnimationFrame(() => drawn(slot)));
+        } catch (error) { console.error("picture " + key + " could not be drawn", error); }
+        await new Promise((next) => setTimeout(next, 0)); // let the page answer between two pictures
+      }
+    }
+    document.body.dataset.ready = "yes";
+  }
+  function live() { // a session's pictures arrive by the socket
+    if (!document.body.hasAttribute("data-live")) { pictures(); return; }
+    const started = Date.now();
+    const wait = setInterval(() => {
+      const slots = Array.from(document.querySelectorAll(".picture"));
+      const there = slots.every((slot) => { const e = slot.querySelector("[data-root-id]"); return e && e.childElementCount > 0; });
+      if (window.Bokeh && window.Bokeh.documents.length > 0 && there) {
+        clearInterval(wait); redress(); slots.forEach(drawn); document.body.dataset.ready = "yes";
+      } else if (Date.now() - started > 60000) clearInterval(wait);
+    }, 50);
+  }
+  function start() {
+    show(); ages(); setInterval(ages, 30000);
+    for (const button of document.querySelectorAll("[data-toggle-theme]")) {
+      button.addEventListener("click", () => { keep(theme() === "dark" ? "light" : "dark"); show(); redress(); });
+    }
+    media.addEventListener("change", () => { show(); redress(); });
+    for (const fold of document.querySelectorAll("details[data-draws]")) fold.addEventListener("toggle", () => { if (fold.open) window.dispatchEvent(new Event("resize")); });
+    for (const control of document.querySelectorAll("form.live input, form.live select")) control.addEventListener("change", () => { if (control.reportValidity()) control.form.requestSubmit(); });
+    live();
+  }
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
+})();

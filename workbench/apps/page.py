@@ -1,0 +1,260 @@
+"""The page a notebook ends with: a question, figures, and pictures with a sentence before and after.
+
+The same call serves three readers. In Jupyter and in the executed notebook it displays inline; in a run's folder it also leaves
+what `workbench serve` paints at once; in a Panel session it becomes the served document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from workbench.apps import shell, snapshot
+from workbench.apps.shell import Json
+from workbench.errors import WorkbenchError
+
+NAME = "workbench-page"  # the report knows the page among a notebook's outputs by this name
+ROWS = 200  # of a table on a page
+Text = str | Sequence[str]
+
+
+def page(
+    run: Any,
+    title: str,
+    question: str,
+    cards: Sequence[Mapping[str, Any]] | None = None,
+    sections: Iterable[tuple[str, Text, Any]] = (),
+) -> Any:
+    """The page of a run as a Panel column: in a session served, in a run's folder published, everywhere shown inline.
+
+    `sections` are read in order, each `(heading, text, view)`. `text` is the sentence before the picture, or a pair: before and
+    after. `view` is None, one thing or a list: HoloViews objects and bokeh models are pictures, data frames and `hv.Table` are
+    tables, a text is a sentence where it stands, a Panel object is live in a session and published as its pictures.
+    In texts `code` and **strong** words are marked so. `cards` are dicts with name, value and, if known, unit and good;
+    without them the run's headline figures are shown.
+
+    Raises WorkbenchError for a section or view of another kind, naming it.
+    """
+    from workbench.views import look
+
+    look.extension()
+    serving = bool(getattr(run, "serving", False))
+    headline = [dict(card) for card in (run.headlines if cards is None else cards)]
+    views: dict[str, Any] = {}
+    told = [_section(number, section, views, serving) for number, section in enumerate(sections)]
+    story: Json = {"title": title, "question": question, "headline": headline, "sections": told, "latest": latest_event(run)}
+    notices = list(getattr(run, "notices", []))
+    if notices:
+        story["notices"] = notices
+    if serving:
+        return _served(run, story, views)
+    if run.folder is not None:
+        snapshot.write_snapshot(run.folder, story, views)
+    return _inline(run, story, views)
+
+
+def latest_event(run: Any) -> str | None:
+    """The time of the newest row that the run's cubes have counted, ISO in UTC; None when no cube tells one.
+
+    It is the exact time where the cube counted the time column, else the start of the last window with rows.
+    """
+    from datetime import UTC, datetime
+
+    folder = run.stored if getattr(run, "serving", False) else run.folder
+    if folder is None:
+        return None
+    published = folder / snapshot.PAGE
+    if getattr(run, "serving", False) and published.is_file():
+        kept = snapshot.read_snapshot(folder)
+        return kept.story.get("latest") if kept else None
+    cubes = sorted(folder.glob("*.nc"))
+    if not cubes:
+        return None
+    import numpy as np
+
+    from workbench.cubes import open_cube
+
+    column, found = str(run.parameters.get("time") or ""), []
+    for cube in map(open_cube, cubes):
+        if column and "int_max" in cube and column in [str(name) for name in cube["column"].values]:
+            counted = (cube["count"] - cube["missing"].sel(column=column)) > 0
+            newest = cube["int_max"].sel(column=column).where(counted).max()
+            if newest.notnull():
+                found.append(int(newest))
+        else:
+            for axis in cube["count"].dims:
+                if np.issubdtype(cube[axis].dtype, np.datetime64) and cube.sizes[axis]:
+                    windows = cube["count"].sum([one for one in cube["count"].dims if one != axis])
+                    filled = cube[axis].values[(windows > 0).values]
+                    found += [int(filled.max().astype("datetime64[us]").astype("int64"))] if filled.size else []
+    return datetime.fromtimestamp(max(found) / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if found else None
+
+
+# --- sections ----------------------------------------------------------------------------------------------------------
+
+
+def _section(number: int, section: Any, views: dict[str, Any], serving: bool) -> Json:
+    if not isinstance(section, (tuple, list)) or len(section) != 3 or not isinstance(section[0], str):
+        raise WorkbenchError(f"Section {number + 1} of the page is {section!r:.80}; wanted (heading, text, view).")
+    heading, text, given = section
+    before, *after = [text] if isinstance(text, str) else list(text)
+    things = list(given) if isinstance(given, (list, tuple)) else ([] if given is None else [given])
+    parts: list[Json] = [_text(before)] if before else []
+    for place, thing in enumerate(things):
+        parts += _view(f"p{number}-{place}", thing, views, serving, heading)
+    return {"heading": heading, "parts": parts + [_text(one) for one in after if one]}
+
+
+def _text(words: str) -> Json:
+    return {"kind": "text", "text": words}
+
+
+def _view(key: str, thing: Any, views: dict[str, Any], serving: bool, heading: str) -> list[Json]:
+    import pandas as pd
+
+    if thing is None:
+        return []
+    if isinstance(thing, str):
+        return [_text(thing)]
+    if isinstance(thing, pd.Series):
+        thing = thing.to_frame()
+    if isinstance(thing, pd.DataFrame):
+        return [{"kind": "table", "html": table(thing)}]
+    import holoviews as hv
+
+    if isinstance(thing, hv.Table):
+        return [{"kind": "table", "html": table(thing.dframe())}]
+    if isinstance(thing, (hv.core.Dimensioned, hv.core.ViewableTree)):
+        return [_picture(key, thing, views, serving)]
+    from bokeh.models import LayoutDOM
+
+    if isinstance(thing, LayoutDOM):
+        return [_picture(key, thing, views, serving)]
+    import panel as pn
+
+    if isinstance(thing, pn.viewable.Viewable):
+        if serving:
+            views[key] = thing
+            return [{"kind": "picture", "key": key, "height": int(thing.height or snapshot.FALLBACK)}]
+        found = thing.select(lambda one: isinstance(one, (pn.pane.HoloViews, pn.pane.DataFrame)))
+        inner = [_view(f"{key}-{i}", pane.object, views, serving, heading) for i, pane in enumerate(found)]
+        return [part for parts in inner for part in parts]
+    raise WorkbenchError(
+        f"Section {heading!r} shows a {type(thing).__name__}; wanted a HoloViews object, a data frame, a Panel object, a bokeh model or a text."
+    )
+
+
+def _picture(key: str, view: Any, views: dict[str, Any], serving: bool) -> Json:
+    """A picture's place on the page. Outside a session it is drawn once, for its height, its poster and its snapshot."""
+    from bokeh.models import LayoutDOM
+
+    if serving and not isinstance(view, LayoutDOM):
+        views[key] = view
+        return {"kind": "picture", "key": key, "height": _asked_height(view)}
+    views[key] = view
+    return {"kind": "picture", "key": key, "height": snapshot.height(snapshot.drawing(view))}
+
+
+def _asked_height(view: Any) -> int:
+    import holoviews as hv
+
+    try:
+        options = hv.Store.lookup_options("bokeh", view, "plot").kwargs
+    except (KeyError, AttributeError):
+        options = {}
+    return int(options.get("height") or snapshot.FALLBACK)
+
+
+def table(frame: Any) -> str:
+    """A data frame as an HTML table: numbers aligned and short, texts to the left, at most 200 rows."""
+    import pandas as pd
+    from markupsafe import escape
+
+    shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    words = [not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind) for kind in shown.dtypes]
+    side = [' class="text"' if one else "" for one in words]
+    head = "".join(f"<th{s}>{escape(str(name))}</th>" for s, name in zip(side, shown.columns, strict=True))
+    rows = []
+    for row in shown.head(ROWS).itertuples(index=False):
+        rows.append("<tr>" + "".join(f"<td{s}>{escape(_cell(value))}</td>" for s, value in zip(side, row, strict=True)) + "</tr>")
+    more = len(shown) - len(rows)
+    note = f'<caption style="caption-side:bottom">and {more} more rows, in the run\'s results</caption>' if more > 0 else ""
+    return f"<table>{note}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if isinstance(value, pd.Timestamp):
+        return shell.moment(value.isoformat())
+    if value is None or value is pd.NaT or value is pd.NA:
+        return "–"
+    value = value.item() if hasattr(value, "item") else value
+    return shell.number(value) if isinstance(value, (bool, int, float)) else str(value)
+
+
+# --- the readers -------------------------------------------------------------------------------------------------------
+
+
+def _pane(view: Any) -> Any:
+    import panel as pn
+
+    if isinstance(view, pn.viewable.Viewable):
+        return view
+    pane = pn.panel(view, sizing_mode="stretch_width")
+    return pane
+
+
+def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
+    """The page as one Panel column, for JupyterLab and for the executed notebook."""
+    import panel as pn
+
+    def words(template: str, **values: Any) -> Any:
+        html = shell.render(template, **values)
+        return pn.pane.HTML(html, sizing_mode="stretch_width", margin=0, stylesheets=[shell.text("inline.css")])
+
+    parts: list[Any] = [words("inline.html", story=story, part="head", facts={"parameters": run.parameters})]
+    for section in story["sections"]:
+        parts.append(words("inline.html", part="heading", heading=section["heading"]))
+        for part in section["parts"]:
+            parts.append(_pane(views[part["key"]]) if part["kind"] == "picture" else words("inline.html", part="part", one=part))
+    column = pn.Column(*parts, name=NAME, sizing_mode="stretch_width", max_width=1152)
+    return column
+
+
+def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
+    """Puts every picture into the session's document, inside the shell; gives them back as a column."""
+    import panel as pn
+
+    document = pn.state.curdoc
+    panes = {key: _pane(view) for key, view in views.items()}
+    for key, pane in panes.items():
+        before = {root.ref["id"] for root in document.roots}
+        pane.server_doc(document, title=story["title"], location=False)
+        for root in document.roots:
+            if root.ref["id"] not in before and root.name not in ("location", "notifications", "browser_info"):
+                root.name = f"wb-{key}"
+    told = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
+    told.update(headline=story["headline"], parameters=run.parameters)
+    state = shell.state_of(told)
+    notices = story.get("notices") or []
+    if notices:
+        state = {**state, "notice": " ".join(notices)}
+    document.title = story["title"]
+    document.template = shell.environment().get_template("live.html")
+    variables = document.template_variables
+    variables.update(story=story, live=True, state=state, css=shell.css(), page_js=shell.text("page.js"),
+                     theme_js=shell.text("theme.js"), controls=_controls(run), facts=shell.facts_of(told, run.stored.name, story["latest"]))  # fmt: skip
+    variables.setdefault("links", {})
+    return pn.Column(*panes.values(), name=NAME)
+
+
+def _controls(run: Any) -> list[Json]:
+    """One control for each parameter that the address may set."""
+    choices, found = getattr(run, "choices", None) or {}, []
+    for name, span in (run.live or {}).items():
+        low, high = span if span else (None, None)
+        help_ = (getattr(run, "help", None) or {}).get(name)
+        found.append({"name": name, "label": help_ or name, "value": run.parameters.get(name), "low": low, "high": high,
+                      "choices": [str(one) for one in choices.get(name, [])]})  # fmt: skip
+    return found

@@ -1,0 +1,209 @@
+"""The shell of every page: templates filled in, numbers and times as people read them, the state of a run in a word.
+
+Templates and look are files in `templates/`; nothing in them comes from another host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from workbench.resources import templates_folder
+from workbench.views import look
+
+Json = dict[str, Any]
+
+
+@cache
+def environment() -> Any:
+    """The jinja environment of our templates; everything is escaped unless a template says `safe`."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_folder()), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    found.filters.update(prose=prose, moment=moment, figure=figure, parameter=parameter)
+    return found
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of ours as text; `links`, `facts` and `state` may be left out."""
+    return str(environment().get_template(template).render(**{"links": {}, "facts": {}, "state": {}, **values}))
+
+
+@cache
+def css() -> str:
+    """The look of the page: the colours of `workbench.views.look` as variables, then `templates/page.css`."""
+
+    def colours(of: Mapping[str, str], warn: str) -> str:
+        names = {"background": "paper", "surface": "raised", "text": "ink", "muted": "soft"}
+        return "".join(f"--{names.get(name, name)}:{value};" for name, value in of.items()) + f"--warn:{warn};"
+
+    light, dark = colours(look.LIGHT, "#8a5700"), colours(look.DARK, "#e3b663")
+    return f':root{{{light}}}\n:root[data-theme="dark"]{{{dark}}}\n' + text("page.css")
+
+
+@cache
+def text(name: str) -> str:
+    """A file of the templates as text."""
+    return (templates_folder() / name).read_text(encoding="utf-8")
+
+
+@cache
+def look_version() -> str:
+    """Changes when the look or the page's script changes; part of their addresses, so that a browser may keep them."""
+    return hashlib.sha256((css() + text("page.js") + text("theme.js")).encode()).hexdigest()[:10]
+
+
+@cache
+def library(name: str) -> Path:
+    """A script of the installed bokeh or panel: "bokeh", "bokeh-widgets", "bokeh-tables", "bokeh-gl" or "panel"."""
+    if name == "panel":
+        import panel
+
+        return Path(panel.__file__).parent / "dist" / "panel.min.js"
+    import bokeh
+
+    return Path(bokeh.__file__).parent / "server" / "static" / "js" / f"{name}.min.js"
+
+
+def inline(script: str) -> str:
+    """JavaScript or JSON that can stand inside a script element: no end tag, no comment that a browser would obey.
+
+    >>> inline('"</script><!--"')
+    '"<\\\\/script><\\\\!--"'
+    """
+    return re.sub(r"<(?=!--)", r"<\\", re.sub(r"</(?=script)", r"<\\/", script, flags=re.IGNORECASE))
+
+
+def inline_json(value: Any) -> str:
+    """A value as JSON that can stand inside a script element.
+
+    >>> inline_json({"a": "</script>"})
+    '{"a":"\\\\u003c/script>"}'
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+# --- words and numbers -------------------------------------------------------------------------------------------------
+
+
+def prose(words: str) -> Markup:
+    """A sentence with `code` and **strong** words as HTML; everything else is text.
+
+    >>> str(prose("a **b** < `c`"))
+    'a <strong>b</strong> &lt; <code>c</code>'
+    """
+    safe = str(escape(words or ""))
+    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe))
+
+
+def moment(time: str | None) -> str:
+    """An ISO time as people read it, in UTC.
+
+    >>> moment("2026-11-23T20:30:01.5Z"), moment(None), moment("soon")
+    ('23 Nov 2026 20:30 UTC', '', 'soon')
+    """
+    when = parse_time(time)
+    return f"{when.day} {when:%b %Y %H:%M} UTC" if when else (time or "")
+
+
+def parse_time(time: str | None) -> datetime | None:
+    """An ISO time in UTC, None when there is none or it is no time."""
+    try:
+        when = datetime.fromisoformat(time) if time else None
+    except ValueError:
+        return None
+    return when if when is None else (when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC))
+
+
+def number(value: Any) -> str:
+    """A number for reading: whole ones with thin spaces between thousands, others with four significant digits.
+
+    >>> number(336776), number(0.02031), number(1234.5678), number(3.0), number(-0.0), number(None), number(6.1e-7), number(12_400_000)
+    ('336\\u2009776', '0.02031', '1\\u2009235', '3', '0', '–', '6.1e-7', '12\\u2009400\\u2009000')
+    """
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    size = abs(value)
+    if isinstance(value, int) or (size < 1e15 and value == int(value)):
+        shown = f"{int(value):,}" if size < 1e15 else f"{value:.3e}"
+    elif size < 1e-4 or size >= 1e15:
+        mantissa, _, power = f"{value:.2e}".partition("e")
+        shown = f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
+    else:
+        digits = max(0, 3 - int(f"{size:e}".split("e")[1]))
+        shown = f"{value:,.{digits}f}"
+        shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return shown.replace(",", "\u2009").replace("-", "\u2212", 1) if shown.startswith("-") else shown.replace(",", "\u2009")
+
+
+def figure(told: Mapping[str, Any]) -> Json:
+    """A headline figure as its card shows it: name, text, unit, verdict ("good", "bad" or ""), the full value.
+
+    >>> figure({"name": "p99", "value": 1234.56, "unit": "ms", "good": False})["text"]
+    '1\\u2009235'
+    """
+    value, good = told.get("value"), told.get("good")
+    words = isinstance(value, str)
+    if words and parse_time(value) and re.match(r"\d{4}-\d\d-\d\dT", value):
+        shown = moment(value)
+    else:
+        shown = str(value) if words else number(value)
+    verdict = "" if good is None else ("good" if good else "bad")
+    return {"name": told.get("name", ""), "text": shown, "unit": told.get("unit") or "", "words": words, "verdict": verdict,
+            "full": "" if value is None or shown == str(value) else str(value), "note": told.get("note") or ""}  # fmt: skip
+
+
+def parameter(value: Any) -> str:
+    """A parameter's value in a line: an empty text as a dash.
+
+    >>> parameter(""), parameter(False), parameter(3.5), parameter("model,region")
+    ('–', 'no', '3.5', 'model,region')
+    """
+    if value is None or value == "":
+        return "–"
+    return number(value) if isinstance(value, (bool, int)) else str(value)
+
+
+# --- the state of a run ------------------------------------------------------------------------------------------------
+
+
+def state_of(told: Mapping[str, Any], *, newer: Mapping[str, Any] | None = None) -> Json:
+    """A run's state as `word`, `colour` (good, warn, bad or "") and, where needed, a `notice` or an `error`.
+
+    `newer` is a run of the same notebook that came later and failed: the page is then a stale one.
+    """
+    status = told.get("status")
+    if status == "failed":
+        error = told.get("error") or {}
+        cell = f" in cell {error['cell']}" if error.get("cell") is not None else ""
+        sentence = f"This run failed{cell}: {error.get('name') or 'no reason is known'}."
+        return {"word": "Failed", "colour": "bad", "error": {"sentence": sentence, "message": str(error.get("message") or "")[:2000]}}
+    if status == "running":
+        return {"word": "Running", "colour": ""}
+    if newer is not None:
+        when = moment(newer.get("ended") or newer.get("started"))
+        notice = f"The newest run, {when}, failed. This is the last good one."
+        return {"word": "Stale", "colour": "warn", "notice": notice}
+    bad = sum(one.get("good") is False for one in told.get("headline") or [])
+    if bad:
+        return {"word": f"{bad} figure{'s' if bad != 1 else ''} to look at", "colour": "warn"}
+    return {"word": "Good", "colour": "good"}
+
+
+def facts_of(told: Mapping[str, Any], run: str = "", latest: str | None = None) -> Json:
+    """What the page tells of a run beside its answer: source, version, parameters, times."""
+    names = ("notebook", "parameters", "source", "source_version", "package_version", "started", "ended")
+    return {**{name: told.get(name) for name in names}, "run": run, "latest": latest}

@@ -1,0 +1,116 @@
+"""What a run publishes: `page.json` (its words, figures, tables and posters) and `pictures.json` (its bokeh documents).
+
+From these two files the server paints a page without opening a cube or importing a plotting library, and the report is made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.apps.poster import poster
+from workbench.apps.shell import Json
+from workbench.errors import WorkbenchError
+
+PAGE, PICTURES = "page.json", "pictures.json"
+FALLBACK = 300  # px, of a picture that does not say how high it is
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published page: its story, the scripts its pictures need and the pictures as JSON text."""
+
+    story: Json
+    scripts: tuple[str, ...]
+    pictures: str
+
+
+def write_snapshot(folder: Path, story: Json, views: Mapping[str, Any]) -> Json:
+    """Writes both files into a run's folder; gives the story back with every picture's poster and height."""
+    pictures, posters, scripts = {}, {}, {"bokeh"}
+    for key, view in views.items():
+        model = drawing(view)
+        pictures[key] = item(model)
+        posters[key] = poster(model)
+        scripts |= libraries(model)
+    sections = [
+        {**section, "parts": [{**part, "poster": posters[part["key"]]} if part.get("key") in posters else part for part in section["parts"]]}
+        for section in story["sections"]
+    ]
+    story = {**story, "sections": sections}
+    told = {**story, "scripts": sorted(scripts)}
+    (folder / PICTURES).write_text(json.dumps(pictures, separators=(",", ":")), encoding="utf-8")
+    (folder / PAGE).write_text(json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    return story
+
+
+def read_snapshot(folder: Path) -> Snapshot | None:
+    """What a run published, None when it published nothing. Raises WorkbenchError when its files cannot be read."""
+    try:
+        story = json.loads((folder / PAGE).read_text(encoding="utf-8"))
+        scripts = tuple(str(name) for name in story.pop("scripts", ["bokeh"]))
+        pictures = (folder / PICTURES).read_text(encoding="utf-8")
+        story["sections"], story["title"], story["question"]
+        return Snapshot(story, scripts, pictures.replace("<", "\\u003c"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+        raise WorkbenchError(f"The published page in {str(folder)!r} cannot be read ({error}); run the notebook again.") from error
+
+
+def drawing(view: Any) -> Any:
+    """A HoloViews object or bokeh model as a bokeh model that fills its width and leaves scrolling to the page."""
+    from bokeh.models import LayoutDOM, Plot, Toolbar
+
+    if isinstance(view, LayoutDOM):
+        model = view
+    else:
+        import holoviews as hv
+
+        model = hv.render(view, backend="bokeh")
+    for one in [model, *model.select({"type": Plot})]:
+        if getattr(one, "sizing_mode", None) in (None, "fixed") and isinstance(one, LayoutDOM):
+            if one.height is None and getattr(one, "frame_height", None) is None:
+                one.height = FALLBACK
+            one.width, one.sizing_mode = None, "stretch_width"
+    for toolbar in model.select({"type": Toolbar}):
+        toolbar.logo, toolbar.active_scroll = None, None
+    return model
+
+
+def height(model: Any) -> int:
+    """How many pixels high a drawn model will be: rows of a grid are added up."""
+    children = getattr(model, "children", None)
+    if children and isinstance(children[0], tuple):
+        rows: dict[int, int] = {}
+        for child, row, *_ in children:
+            rows[row] = max(rows.get(row, 0), height(child))
+        return sum(rows.values()) + 30
+    if children:
+        heights = [height(child) for child in children]
+        return max(heights) if type(model).__name__ == "Row" else sum(heights)
+    return int(model.height or (getattr(model, "frame_height", None) or FALLBACK - 70) + 70)
+
+
+def item(model: Any) -> Any:
+    """A model as bokeh embeds it: a document of its own with one root."""
+    from bokeh.embed import json_item
+
+    return json_item(model)
+
+
+def libraries(model: Any) -> set[str]:
+    """The scripts beside bokeh's own that a model needs."""
+    found = set()
+    for one in model.references():
+        module = type(one).__module__
+        if module.startswith("bokeh.models.widgets"):
+            found.add("bokeh-tables" if module.endswith("tables") else "bokeh-widgets")
+        elif not module.startswith("bokeh."):
+            found.add("panel")
+        if getattr(one, "output_backend", None) == "webgl":
+            found.add("bokeh-gl")
+    return found
