@@ -59,7 +59,9 @@ def _playwrights() -> Path | None:
 def _quietly(*command: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        subprocess.run(command, env=environment, capture_output=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            command, env=environment, capture_output=True, timeout=600, check=False, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired) as problem:
         print(f"workbench: {' '.join(command[:3])} did not work: {problem}", flush=True)
 

