@@ -1,0 +1,262 @@
+"""Opening a table: find the files, learn and reconcile their schemas, check columns and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from os import PathLike, fspath
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from workbench.errors import WorkbenchError, nearest
+from workbench.tables import parquet, reading
+from workbench.tables import where as conditions
+from workbench.tables.kinds import KINDS, asked_type, common_type, kind_of, plain_type
+from workbench.tables.source import Found, Place, brief, find, partition_value
+from workbench.tables.table import File, Table
+
+MISSING = ("", "NULL", "null", "NA", "N/A", "\\N")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def open_table(
+    source: str | PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    where: Iterable[Sequence[Any]] | None = None,
+    types: Mapping[str, str | pa.DataType] | None = None,
+    missing: Sequence[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Table:
+    """A table: the source's files, version, schema and a choice of columns and rows, with no data read.
+
+    Of Parquet only the footers are read. A text file of up to 64 MB is parsed once to learn its types, of a larger one
+    a sample of its head, middle and tail; a value that does not fit later raises and is named.
+
+    Parameters
+    ----------
+    source
+        A Parquet file or folder (folders named `key=value` become columns), a CSV file (`.csv`, `.tsv`), JSON lines
+        (`.jsonl`, `.ndjson`, `.json`), a folder or pattern (`logs/*.csv.gz`) of one of these; text also as `.gz` or
+        `.zst`. A local path or any fsspec address, such as `s3://bucket/folder`.
+    columns
+        The columns to open, in this order; all by default.
+    where
+        Conditions (column, operation, value) that all hold for the rows that are kept. Operations are ==, !=, <, <=,
+        >, >=, "in", "not in", "is null", "not null". A missing value holds only "is null". Times may be ISO text.
+    types
+        The kind (or Arrow type) of a column, where the stored or learned one is not what is wanted: "integer",
+        "number", "time", "boolean" or "text".
+    missing
+        Spellings of a missing value in CSV; by default "", NULL, null, NA, N/A and \\N. `NaN` is a number.
+    storage_options
+        Passed to the fsspec file system, for instance keys and endpoints.
+
+    Returns
+    -------
+    Table
+        Times are microseconds in UTC; a time stored without a zone is taken as UTC. Files of one source may differ in
+        the width of integers and floats, in how text or times are stored, in nullability and in columns that hold
+        nothing; a column of two kinds raises.
+
+    Raises
+    ------
+    WorkbenchError
+        Naming a path that does not exist, an empty source, an unknown format or protocol, a broken file, files whose
+        schemas differ, repeated or missing columns, or a condition or type that does not suit its column.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "trips.csv"
+    >>> _ = path.write_text("day,km\\n2026-03-02,1.5\\n2026-03-03,NA\\n")
+    >>> table = open_table(path)
+    >>> table.kinds, table.rows
+    ({'day': 'time', 'km': 'number'}, 2)
+    """
+    name = fspath(source)
+    options = dict(storage_options or {})
+    place, found, form = find(name, options)
+    if form == "parquet":
+        shapes: tuple[Any, ...] = ()
+        files, schemas = _footers(place, found)
+    else:
+        from workbench.tables import text
+
+        files, schemas, shapes = text.learn(place, found, form, tuple(MISSING if missing is None else missing), types)
+    files = _with_partitions(files, found)
+    names = _names(place, files, schemas)
+    chosen = _chosen(names, columns, name)
+    asked = _asked(types, names, name)
+    needed = chosen + [one for one in _mentioned(where) if one in names and one not in chosen]
+    everything = pa.schema([(one, pa.null()) for one in names])
+    fields = {one: asked.get(one) or _field(one, place, files, schemas) for one in needed}
+    stored = pa.schema(list(fields.items()))
+    checked = conditions.check(where, _merged(everything, stored), name)
+    if form == "parquet":
+        stored = pa.schema([(one, _whole(place, files, one, type_)) for one, type_ in fields.items()])
+        files = [_kept(place, file, stored, checked) for file in files]
+    return Table(
+        name, form, pa.schema([stored.field(one) for one in chosen]), tuple(files), checked, place, stored, shapes
+    )
+
+
+def many(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """The function of each item in order, several at a time when there are many."""
+    if len(items) < 8:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(function, items))
+
+
+def stamped(place: Place, one: Found) -> File:
+    """A file with its size and stamp, before its content is known."""
+    try:
+        size, stamp = place.stamp(one.path)
+    except OSError as error:
+        raise WorkbenchError(f"{place.show(one.path)!r} cannot be read: {brief(error)}") from error
+    return File(one.path, one.relative, size, stamp, "")
+
+
+def _footers(place: Place, found: Sequence[Found]) -> tuple[list[File], list[pa.Schema]]:
+    def one(item: Found) -> tuple[File, pa.Schema]:
+        file = stamped(place, item)
+        foot = parquet.footer(place, file.path, (file.size, file.stamp))
+        return replace(file, content=foot.digest, rows=foot.metadata.num_rows), foot.schema
+
+    pairs = many(one, found)
+    return [file for file, _ in pairs], [schema for _, schema in pairs]
+
+
+def _with_partitions(files: Sequence[File], found: Sequence[Found]) -> list[File]:
+    keys = list(dict.fromkeys(key for one in found for key, _ in one.partitions))
+    if not keys:
+        return list(files)
+    for one in found:
+        lacking = [key for key in keys if key not in dict(one.partitions)]
+        if lacking:
+            raise WorkbenchError(
+                f"{one.relative!r} is not in a folder named '{lacking[0]}=...', as other files of the source are: "
+                "all files must lie equally deep"
+            )
+    readers = {key: partition_value([dict(one.partitions)[key] for one in found]) for key in keys}
+    return [
+        replace(file, values=tuple((key, readers[key](value)) for key, value in one.partitions))
+        for file, one in zip(files, found, strict=True)
+    ]
+
+
+def _names(place: Place, files: Sequence[File], schemas: Sequence[pa.Schema]) -> list[str]:
+    first = schemas[0]
+    for file, schema in zip(files, schemas, strict=True):
+        if schema is not first and schema.names == first.names and file is not files[0]:
+            continue
+        twice = [name for name in schema.names if schema.names.count(name) > 1] if len(set(schema.names)) < len(
+            schema.names) else []
+        if twice:
+            raise WorkbenchError(
+                f"{place.show(file.path)!r} has {schema.names.count(twice[0])} columns named {twice[0]!r}: rename them"
+            )
+    return list(dict.fromkeys([*first.names, *(key for key, _ in files[0].values)]))
+
+
+def _chosen(names: list[str], columns: Sequence[str] | None, source: str) -> list[str]:
+    if columns is None:
+        return names
+    wanted = [columns] if isinstance(columns, str) else list(columns)
+    lacking = [name for name in wanted if name not in names]
+    if lacking:
+        hints = "; ".join(f"{name!r}: {nearest(name, names)}" for name in lacking[:5])
+        raise WorkbenchError(f"{source!r} lacks column{'s' if len(lacking) > 1 else ''} {hints}")
+    if len(set(wanted)) < len(wanted) or not wanted:
+        raise WorkbenchError(f"columns={wanted!r} {'names a column twice' if wanted else 'is empty'}: choose each once")
+    return wanted
+
+
+def _asked(types: Mapping[str, str | pa.DataType] | None, names: list[str], source: str) -> dict[str, pa.DataType]:
+    for name in types or {}:
+        if name not in names:
+            raise WorkbenchError(f"types names column {name!r}, which {source!r} lacks: {nearest(name, names)}")
+    return {name: asked_type(name, wanted) for name, wanted in (types or {}).items()}
+
+
+def _mentioned(where: Iterable[Sequence[Any]] | None) -> list[str]:
+    items = list(where or [])
+    if items and isinstance(items[0], str):
+        return [str(items[0])]
+    return [str(item[0]) for item in items if item and not isinstance(item, str)]
+
+
+def _merged(everything: pa.Schema, known: pa.Schema) -> pa.Schema:
+    types = {field.name: field.type for field in known}
+    return pa.schema([(field.name, types.get(field.name, field.type)) for field in everything])
+
+
+def _field(name: str, place: Place, files: Sequence[File], schemas: Sequence[pa.Schema]) -> pa.DataType:
+    """The plain type of a column over all files, or an error that names the first file that does not fit."""
+    result: pa.DataType | None = None
+    origin = files[0]
+    checked: set[int] = set()
+    for file, schema in zip(files, schemas, strict=True):
+        if id(schema) in checked:
+            continue
+        checked.add(id(schema))
+        if name in schema.names:
+            type_ = plain_type(schema.field(name).type)
+        elif name in dict(file.values):
+            known = [dict(other.values)[name] for other in files if dict(other.values)[name] is not None]
+            type_ = pa.null() if not known else KINDS["integer" if isinstance(known[0], int) else (
+                "text" if isinstance(known[0], str) else "time")]
+        else:
+            raise WorkbenchError(
+                f"the files have different schemas: {place.show(file.path)!r} lacks column {name!r}, "
+                f"which {place.show(files[0].path)!r} has: {nearest(name, schema.names)}"
+            )
+        both = type_ if result is None else common_type(result, type_)
+        if both is None:
+            raise WorkbenchError(
+                f"the files have different schemas: column {name!r} is {kind_of(type_)} ({type_}) in "
+                f"{place.show(file.path)!r} but {kind_of(result)} ({result}) in {place.show(origin.path)!r}: "
+                f'write them alike, or say which with types={{{name!r}: "..."}}'
+            )
+        if result is None or pa.types.is_null(result) and not pa.types.is_null(type_):
+            origin = file
+        result = both
+    assert result is not None
+    return result
+
+
+def _whole(place: Place, files: Sequence[File], name: str, type_: pa.DataType) -> pa.DataType:
+    """Unsigned 64-bit integers become int64 where statistics show that they fit, else float64."""
+    if type_ != pa.uint64():
+        return type_
+    for file in files:
+        foot = parquet.footer(place, file.path, (file.size, file.stamp))
+        for group in range(foot.metadata.num_row_groups):
+            known = parquet.group_bounds(foot, group, name)
+            if known is None or known[2] != known[3] and (known[1] is None or known[1] >= 2**63):
+                return pa.float64()
+    return pa.int64()
+
+
+def _kept(place: Place, file: File, stored: pa.Schema, checked: Sequence[conditions.Condition]) -> File:
+    """The file with the row groups that may hold rows of the table."""
+    foot = parquet.footer(place, file.path, (file.size, file.stamp))
+    constants = dict(file.values)
+
+    def bounds(group: int, column: str) -> tuple[Any, Any, int | None, int] | None:
+        if column in constants:
+            value = conditions.ordered(constants[column])
+            return (None, None, 1, 1) if value is None else (value, value, 0, 1)
+        if kind_of(foot.schema.field(column).type) != kind_of(stored.field(column).type):
+            return None
+        return parquet.group_bounds(foot, group, column)
+
+    groups = []
+    for group, rows, nbytes in parquet.group_sizes(foot, stored.names):
+        if not checked or conditions.possible(checked, lambda column, group=group: bounds(group, column)):  # type: ignore[misc]
+            groups.append((group, rows, nbytes))
+    return replace(file, groups=tuple(groups))

@@ -1,0 +1,192 @@
+"""Reading a table: batches of a piece, samples, bounds. A broken or changed file raises and is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.errors import WorkbenchError, nearest
+from workbench.tables import parquet
+from workbench.tables.kinds import convert, kind_of
+from workbench.tables.source import brief
+
+if TYPE_CHECKING:
+    from workbench.tables.table import File, Piece, Rows, Table
+
+SAMPLE_READ = 2_000_000  # values decoded per column to draw a sample
+SAMPLE_PARTS = 16
+
+
+def unchanged(table: Table, file: File) -> None:
+    """Raises WorkbenchError naming the file when it is no longer the one that was opened."""
+    try:
+        size, stamp = table.place.stamp(file.path)
+    except FileNotFoundError as error:
+        raise WorkbenchError(f"{table.place.show(file.path)!r} is gone since the table was opened: open it again") from error
+    if (size, stamp) != (file.size, file.stamp):
+        raise WorkbenchError(
+            f"{table.place.show(file.path)!r} changed after the table was opened "
+            f"({file.size} bytes then, {size} now): open the table again"
+        )
+
+
+def batches(table: Table, piece: Piece) -> Iterator[Rows]:
+    """The rows of a piece; the file is checked before and after."""
+    file = table.files[piece.file]
+    unchanged(table, file)
+    try:
+        if table.format == "parquet":
+            yield from _groups(table, file, piece.parts)
+        else:
+            from workbench.tables import text
+
+            yield from text.blocks(table, file)
+    except (OSError, pa.ArrowException) as error:
+        unchanged(table, file)
+        raise WorkbenchError(f"{table.place.show(file.path)!r} cannot be read: {brief(error)}") from error
+    unchanged(table, file)
+
+
+def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
+    from workbench.tables.table import Rows
+
+    foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
+    for group in parts:
+        names = [name for name in table.stored.names if name in foot.leaves]
+        texts = [name for name in names if parquet.stored_as_dictionary(foot, group, name)]
+        with parquet.opened(table.place, file.path, foot, texts) as opened:
+            rows = foot.metadata.row_group(group).num_rows
+
+            def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
+                return parquet.read(opened, foot, group, name)
+
+            yield Rows(rows, table.schema, _reader(table, file, rows, read, f"row group {group}"), table.where)
+
+
+def _reader(
+    table: Table, file: File, rows: int, read: Callable[[str], pa.ChunkedArray], part: str
+) -> Callable[[str], pa.ChunkedArray]:
+    """How a column comes in its plain type, with errors that name the file and the column."""
+    constants = dict(file.values)
+    path = table.place.show(file.path)
+
+    def column(name: str) -> pa.ChunkedArray:
+        wanted = table.stored.field(name).type
+        if name in constants:
+            return constant(constants[name], wanted, rows)
+        try:
+            values = read(name)
+        except (OSError, pa.ArrowException, EOFError) as error:
+            unchanged(table, file)
+            raise WorkbenchError(f"{path!r} cannot be read: column {name!r} in {part} is broken: {brief(error)}") from error
+        try:
+            return convert(values, wanted)
+        except pa.ArrowException as error:
+            raise WorkbenchError(
+                f"{path!r} has a value in column {name!r} ({part}) that is no {kind_of(wanted)}: {brief(error)}; "
+                f'leave {name!r} out of types, or use types={{{name!r}: "text"}}'
+            ) from error
+
+    return column
+
+
+def constant(value: Any, type_: pa.DataType, rows: int) -> pa.ChunkedArray:
+    """A column of one value, as a dictionary when it is text."""
+    if value is None:
+        return pa.chunked_array([pa.nulls(rows, type_)])
+    if kind_of(type_) == "text":
+        indices = pa.array(np.zeros(rows, np.int32))
+        return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, pa.array([str(value)]))])
+    return pa.chunked_array([pa.repeat(pa.scalar(value, type_), rows)])
+
+
+def bounds(table: Table, column: str) -> tuple[Any, Any] | None:
+    """(min, max) over the row groups' statistics, or None."""
+    if table.format != "parquet":
+        return None
+    lows, highs = [], []
+    for file in table.files:
+        constants = dict(file.values)
+        if column in constants:
+            known = [pa.scalar(constants[column], table.schema.field(column).type)] if constants[column] is not None else []
+            plain = [one.value if kind_of(one.type) == "time" else one.as_py() for one in known]
+            lows += plain
+            highs += plain
+            continue
+        foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
+        if kind_of(foot.schema.field(column).type) != table.kinds[column]:
+            return None
+        for group, rows, _ in file.groups:
+            known_group = parquet.group_bounds(foot, group, column)
+            if known_group is None:
+                return None
+            low, high, missing, _ = known_group
+            if low is None and (missing is None or missing < rows):
+                return None
+            if low is not None:
+                lows.append(low)
+                highs.append(high)
+    return (min(lows), max(highs)) if lows else None
+
+
+def sample(table: Table, n: int, columns: list[str]) -> dict[str, pa.Array]:
+    """Up to n values of each column, drawn evenly from up to 16 parts of the table."""
+    for name in columns:
+        if name not in table.schema.names:
+            raise WorkbenchError(f"there is no column {name!r}: {nearest(name, table.schema.names)}")
+    drawn: dict[str, list[pa.Array]] = {name: [] for name in columns}
+    random = np.random.default_rng(20_260_302)
+    for rows, share in _parts(table, n):
+        count = min(rows.count, share)
+        chosen = pa.array(np.sort(random.choice(rows.count, count, replace=False))) if count < rows.count else None
+        for name in columns:
+            values = rows.column(name)
+            drawn[name].append(_plain(values if chosen is None else values.take(chosen), table.schema.field(name).type))
+    return {
+        name: pa.concat_arrays(parts).slice(0, n) if parts else pa.array([], table.schema.field(name).type)
+        for name, parts in drawn.items()
+    }
+
+
+def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
+    """Batches spread over the table, each with the number of values to draw from it."""
+    from workbench.tables.table import Rows
+
+    if table.format != "parquet":
+        files = spread([piece for piece in table.pieces() if piece.rows != 0])
+        for piece in files:
+            for rows in batches(table, piece):
+                yield rows, -(-n // len(files))
+                break
+        return
+    groups = spread([(file, group) for file in table.files for group in file.groups if group[1]])
+    total = sum(group[1] for _, group in groups)
+    for file, (group, stored, _) in groups:
+        unchanged(table, file)
+        foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
+        texts = [name for name in table.stored.names if name in foot.leaves]
+        texts = [name for name in texts if parquet.stored_as_dictionary(foot, group, name)]
+        count = min(stored, SAMPLE_READ // len(groups))
+        with parquet.opened(table.place, file.path, foot, texts, buffer=1 << 20) as opened:
+
+            def read(name: str, opened: Any = opened, foot: Any = foot, group: int = group, count: int = count) -> Any:
+                return parquet.head(opened, foot, group, name, count)
+
+            yield Rows(count, table.schema, _reader(table, file, count, read, f"row group {group}"), table.where), -(
+                -n * stored // total
+            )
+
+
+def spread(items: list[Any]) -> list[Any]:
+    """Up to 16 of the items, evenly spaced, first and last included."""
+    if len(items) <= SAMPLE_PARTS:
+        return items
+    return [items[round(i * (len(items) - 1) / (SAMPLE_PARTS - 1))] for i in range(SAMPLE_PARTS)]
+
+
+def _plain(values: pa.Array | pa.ChunkedArray, type_: pa.DataType) -> pa.Array:
+    values = values if values.type == type_ else values.cast(type_)
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
