@@ -259,27 +259,13 @@ def _slow(
             calm = _at(counts[place][timed & ~out[place]].sum(0), high, SLOW) * unit
             first, last = labels[run.start], labels[run.stop - 1]
             span = f"at {say_window(first)}" if first == last else f"from {say_window(first)} to {say_window(last)}"
+            now, before = slow[place, run].sum() / requests, usual[place, run.start]
             words = f"{name or 'all requests'} {span}: p90 {p90:.3g} s, usually {calm:.3g} s; "
-            words += (
-                f"{say_share(slow[place, run].sum() / requests)} slow, usually {say_share(usual[place, run.start])}"
-            )
-            found.append(
-                {
-                    "segment": name,
-                    "window": first,
-                    "until": last,
-                    "windows": run.stop - run.start,
-                    "slow": slow[place, run].sum() / requests,
-                    "usual": usual[place, run.start],
-                    "requests": requests,
-                    "slow_rows": extra,
-                    "p90": p90,
-                    "usual_p90": calm,
-                    "times": p90 / calm if calm > 0 else np.inf,
-                    "words": words,
-                    "where": dict(zip(cut, value, strict=True)),
-                }  # fmt: skip
-            )
+            words += f"{say_share(now)} slow, usually {say_share(before)}"
+            one = {"segment": name, "window": first, "until": last, "windows": run.stop - run.start, "slow": now,
+                   "usual": before, "requests": requests, "slow_rows": extra, "p90": p90, "usual_p90": calm,
+                   "times": p90 / calm if calm > 0 else np.inf, "words": words}  # fmt: skip
+            found.append({**one, "where": dict(zip(cut, value, strict=True))})
     return found
 
 

@@ -21,7 +21,7 @@ ACCENT = PALETTE[0]
 BAD = PALETTE[5]  # something to look at
 WARN = PALETTE[1]
 GOOD = PALETTE[2]
-NOTHING = "#80808040"  # a cell without rows: grey, and told in the hover; zero has the colour of the scale's low end
+NOTHING = "#80808099"  # the hatching of a cell without rows; zero is the faint end of a ramp, never hatched
 LIGHT: dict[str, str] = {
     "background": "#ffffff", "surface": "#f5f7f9", "text": "#1b1f24", "muted": "#59636e", "line": "#d5dae0",
     "accent": "#005f94", "bad": "#b34700", "good": "#00734f",
@@ -95,6 +95,12 @@ def extension() -> Any:
     if "bokeh" not in hv.Store.renderers:
         hv.extension("bokeh", logo=False)
     return hv
+
+
+def ramp(colour: str, steps: int = 32, faint: float = 0.08) -> list[str]:
+    """One colour from nearly transparent to full: it grows stronger on white and on black alike, and in grey print."""
+    alphas = [faint + (1 - faint) * step / (steps - 1) for step in range(steps)]
+    return [f"{colour}{round(255 * alpha):02x}" for alpha in alphas]
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

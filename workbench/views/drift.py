@@ -1,0 +1,265 @@
+"""Pictures of what moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.views import look, maps
+
+NAMES = {"ks": "KS distance", "total_variation": "total variation"}
+STEPS = 60  # bars of a drawn distribution at most
+VALUES = 15  # values of a text column that are drawn
+
+
+def drift_map(judged: pd.DataFrame, segment: str = "", threshold: float = 0.1) -> Any:
+    """How far each column is from the reference in every window, above what sampling alone gives.
+
+    judged: `analyses.drift.judge`. Hatched: not evaluated. Framed: drifted.
+    """
+    part = judged[(judged["segment"] == segment) & (judged["window"] != "")].copy()
+    part["above"] = part["distance_excess"].where(part["evaluated"])
+    part["told"] = [
+        f"{NAMES[one.metric]} {one.distance:.3f}, sampling alone {one.distance_noise:.3f}" if one.evaluated else one.why
+        for one in part.itertuples()
+    ]
+    part["change"] = [
+        f"{100 * one.missing_reference:.3g} % before, {100 * one.missing_current:.3g} % now"
+        for one in part.itertuples()
+    ]
+    strongest = part.assign(key=part["above"].fillna(-1) + part["drifted"]).groupby("column")["key"].max()
+    order = list(strongest.sort_values(ascending=False, kind="stable").index)
+    high = max(float(np.nanmax(part["above"].to_numpy(), initial=0.0)), 2 * threshold, 0.05)
+    return maps.cells(
+        part,
+        row="column",
+        value="above",
+        order=order,
+        limits=(0.0, high),
+        marked="drifted",
+        label="distance above noise (0 to 1)",
+        title="Distance from the reference",
+        hover=[("distance", "told"), ("missing", "change"), ("verdict", "verdict")],
+    )
+
+
+def drift_lines(judged: pd.DataFrame, columns: Sequence[str], segment: str = "", threshold: float = 0.1) -> Any:
+    """Each column's distance over time, what sampling alone would give (grey), and the threshold above it (dashed)."""
+    hv = look.extension()
+    part = judged[(judged["segment"] == segment) & judged["column"].isin(columns) & judged["evaluated"]]
+    part = part[~part["window"].isin(["", "(missing)"])]
+    if part.empty:
+        return maps.nothing("No windows to draw over time")
+    part = part.assign(start=look.moments(part["window"]).to_numpy())
+    tint = look.colours(list(columns))
+    noise = part.groupby("start", as_index=False)["distance_noise"].max().sort_values("start")
+    noise = noise.assign(limit=noise["distance_noise"] + threshold, zero=0.0)
+    layers = [
+        hv.Area(noise, "start", "distance_noise", label="sampling alone").opts(
+            color=look.TEXT, fill_alpha=0.25, line_alpha=0
+        ),
+        hv.Curve(noise, "start", "limit", label="threshold").opts(color=look.TEXT, line_dash="dashed", line_width=1.2),
+    ]
+    for column in columns:
+        one = part[part["column"] == column].sort_values("start")
+        if one.empty:
+            continue
+        words = [
+            ("column", column.replace("@", "")),
+            ("window", "@start{%F %R} UTC"),
+            ("distance", "@distance{0.000}"),
+            ("sampling alone", "@distance_noise{0.000}"),
+            ("rows", "@rows_current{0,0}"),
+        ]
+        line = hv.Curve(one, "start", ["distance"], label=column).opts(color=tint[column], line_width=2)
+        dots = hv.Scatter(one, "start", ["distance", "distance_noise", "rows_current"], label=column).opts(
+            color=tint[column], size=6, tools=["hover"], hover_tooltips=words, hover_formatters={"@start": "datetime"}
+        )
+        layers += [line, dots]
+    top = max(float(part["distance"].max()), float(noise["limit"].max())) * 1.1
+    return hv.Overlay(layers).opts(
+        **look.base(
+            300,
+            title="When it moved",
+            xlabel="start of the window (UTC)",
+            ylim=(0, top),
+            show_grid=True,
+            ylabel="distance (KS for numbers, total variation for text)",
+            legend_position="right",
+        )
+    )
+
+
+def numbers(reference: pd.DataFrame, current: pd.DataFrame, column: str, names: tuple[str, str], unit: str = "") -> Any:
+    """Two distributions of one number: cumulative shares, whose widest gap is the KS distance, drawn as a bar.
+
+    reference, current: frames of low, high, count in ascending order (`bins_of`). names: what the two are called.
+    """
+    hv = look.extension()
+    sides = [side for side in (reference, current) if len(side) and side["count"].sum()]
+    if len(sides) < 2:
+        return maps.nothing(f"{column}: no values on one side")
+    curves, ladders = [], []
+    for side, name, colour in zip(sides, names, (look.TEXT, look.BAD), strict=True):
+        share = 100 * side["count"].cumsum() / side["count"].sum()
+        ladders.append((side["high"].to_numpy(), share.to_numpy()))
+        thin = _thin(side["high"].to_numpy(), share.to_numpy())
+        curves.append(
+            hv.Curve(thin, "value", "share", label=name).opts(
+                color=colour,
+                line_width=2,
+                interpolation="steps-post",
+                tools=["hover"],
+                hover_tooltips=[(name.replace("@", ""), "@share{0.0} % of values are @value{0,0.[000]} or less")],
+            )
+        )
+    at, low, high = _gap(*ladders)
+    gap = hv.Segments(
+        pd.DataFrame({"x": [at], "y0": [low], "x1": [at], "y1": [high]}),
+        ["x", "y0", "x1", "y1"],
+        label=f"widest gap {abs(high - low):.1f} points",
+    ).opts(color=look.WARN, line_width=4)
+    left, right = _core(*ladders)
+    label = f"{column} ({unit})" if unit else column
+    return hv.Overlay([*curves, gap]).opts(
+        **look.base(
+            300,
+            title=f"{column}: before and now",
+            xlabel=label,
+            ylabel="% of values at or below",
+            ylim=(0, 102),
+            xlim=(left, right),
+            show_grid=True,
+            legend_position="bottom_right",
+        )
+    )
+
+
+def bins_of(histogram: xr.Dataset) -> pd.DataFrame:
+    """A histogram (any windows added up) as a frame of low, high, count."""
+    others = [dim for dim in histogram["count"].dims if dim != "bin"]
+    counts = histogram["count"].sum(others).values
+    frame = pd.DataFrame({"low": histogram["low"].values, "high": histogram["high"].values, "count": counts})
+    return frame[frame["count"] > 0].reset_index(drop=True)
+
+
+def _thin(x: Any, y: Any, most: int = 800) -> pd.DataFrame:
+    """Points enough to draw: those that climb at least 1 / most of the way since the last one kept."""
+    step = np.floor(y / (100 / most))
+    keep = np.ones(len(x), dtype=bool)
+    keep[1:-1] = step[1:-1] != step[:-2]
+    return pd.DataFrame({"value": x[keep], "share": y[keep]})
+
+
+def _gap(one: tuple[Any, Any], other: tuple[Any, Any]) -> tuple[float, float, float]:
+    at = np.union1d(one[0], other[0])
+    levels = []
+    for x, y in (one, other):
+        place = np.searchsorted(x, at, side="right") - 1
+        levels.append(np.where(place >= 0, y[np.maximum(place, 0)], 0.0))
+    where = int(np.abs(levels[0] - levels[1]).argmax())
+    return float(at[where]), float(levels[0][where]), float(levels[1][where])
+
+
+def _core(*ladders: tuple[Any, Any]) -> tuple[float, float]:
+    """From the 0.5th to the 99.5th percentile of either side, a little wider."""
+    low = min(float(x[np.searchsorted(y, 0.5)]) for x, y in ladders)
+    high = max(float(x[min(np.searchsorted(y, 99.5), len(x) - 1)]) for x, y in ladders)
+    room = 0.03 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def values(labels: Sequence[str], reference: Any, current: Any, column: str, names: tuple[str, str]) -> Any:
+    """Two distributions of one text column: each value's share before (grey) and now, the largest changes on top."""
+    hv = look.extension()
+    a, b = np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64")
+    if not a.sum() or not b.sum():
+        return maps.nothing(f"{column}: no values on one side")
+    frame = pd.DataFrame(
+        {"text": [str(label) for label in labels], "before": 100 * a / a.sum(), "now": 100 * b / b.sum()}
+    )
+    frame["change"] = frame["now"] - frame["before"]
+    shown = frame.reindex(frame["change"].abs().sort_values(ascending=False, kind="stable").index).head(VALUES)
+    place = np.arange(len(shown))[::-1].astype("float64")
+    shown = shown.assign(y=place)
+    words = [("value", "@text"), (names[0], "@before{0.00} %"), (names[1], "@now{0.00} %")]
+    link = hv.Segments(shown.assign(y1=shown["y"]), ["before", "y", "now", "y1"]).opts(
+        color=look.TEXT, line_width=2, alpha=0.6
+    )
+    dots = [
+        hv.Scatter(
+            shown.rename(columns={name: "share"}).assign(before=shown["before"], now=shown["now"]),
+            "share",
+            ["y", "text", "before", "now"],
+            label=label,
+        ).opts(color=colour, size=11, tools=["hover"], hover_tooltips=words)
+        for name, label, colour in (("before", names[0], look.TEXT), ("now", names[1], look.BAD))
+    ]
+    title = f"{column}: before and now" + (
+        f" (the {VALUES} largest changes of {len(frame)})" if len(frame) > VALUES else ""
+    )
+    return hv.Overlay([link, *dots]).opts(
+        **look.base(
+            max(170, 100 + look.ROW * len(shown)),
+            title=title,
+            xlabel="% of values",
+            ylabel="",
+            yticks=list(zip(place, shown["text"], strict=True)),
+            ylim=(-0.6, len(shown) - 0.4),
+            show_grid=True,
+            xlim=(-1, min(103, float(shown[["before", "now"]].max().max()) * 1.1 + 1)),
+            legend_position="bottom_right",
+        )
+    )
+
+
+def missing_lines(judged: pd.DataFrame, segment: str = "", most: int = 6) -> Any:
+    """Missing share of the columns in which it changed most, over time; the dotted line is the reference's share."""
+    hv = look.extension()
+    part = judged[
+        (judged["segment"] == segment) & ~judged["window"].isin(["", "(missing)"]) & judged["missing_evaluated"]
+    ]
+    change = part.groupby("column")["missing_change_excess"].max().sort_values(ascending=False, kind="stable")
+    columns = list(change[change > 0.002].head(most).index)
+    if not columns:
+        return maps.nothing("No column's missing share changed by more than sampling alone would give")
+    tint, layers = look.colours(columns), []
+    for column in columns:
+        one = part[part["column"] == column]
+        one = one.assign(
+            start=look.moments(one["window"]).to_numpy(),
+            percent=100 * one["missing_current"],
+            before=100 * one["missing_reference"],
+        ).sort_values("start")
+        words = [
+            ("column", column.replace("@", "")),
+            ("window", "@start{%F %R} UTC"),
+            ("missing", "@percent{0.00} %"),
+            ("reference", "@before{0.00} %"),
+            ("rows", "@rows_current{0,0}"),
+        ]
+        layers += [
+            hv.Curve(one, "start", ["percent"], label=column).opts(color=tint[column], line_width=2),
+            hv.Scatter(one, "start", ["percent", "before", "rows_current"], label=column).opts(
+                color=tint[column],
+                size=6,
+                tools=["hover"],
+                hover_tooltips=words,
+                hover_formatters={"@start": "datetime"},
+            ),
+            hv.Curve(one, "start", ["before"]).opts(color=tint[column], line_dash="dotted", line_width=1.2),
+        ]
+    return hv.Overlay(layers).opts(
+        **look.base(
+            260,
+            title="Missing share over time",
+            xlabel="start of the window (UTC)",
+            ylabel="% missing",
+            show_grid=True,
+            legend_position="right",
+        )
+    )
