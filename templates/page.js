@@ -74,26 +74,26 @@
   }
 
   function drawn(slot) { slot.classList.add("drawn"); }
-  async function pictures() {
-    const data = document.getElementById("wb-document");
-    if (data && window.Bokeh) {
-      for (const [key, item] of Object.entries(JSON.parse(data.textContent))) {
-        const slot = document.getElementById("wb-" + key);
-        if (!slot) continue;
-        const plot = slot.querySelector(".plot");
-        plot.id = "wb-plot-" + key;
-        dress(item.doc, inks());
-        try {
-          await window.Bokeh.embed.embed_item(Object.assign(item, { target_id: plot.id }), plot.id);
-          requestAnimationFrame(() => requestAnimationFrame(() => drawn(slot)));
-        } catch (error) { console.error("picture " + key + " could not be drawn", error); }
-        await new Promise((next) => setTimeout(next, 0)); // let the page answer between two pictures
-      }
+  async function pictures(id) {
+    const data = document.getElementById(id);
+    if (!data || !window.Bokeh) return;
+    const stored = JSON.parse(data.textContent);
+    data.remove();
+    for (const [key, item] of Object.entries(stored)) {
+      const slot = document.getElementById("wb-" + key);
+      if (!slot) continue;
+      const plot = slot.querySelector(".plot");
+      plot.id = "wb-plot-" + key;
+      dress(item.doc, inks());
+      try {
+        await window.Bokeh.embed.embed_item(Object.assign(item, { target_id: plot.id }), plot.id);
+        requestAnimationFrame(() => requestAnimationFrame(() => drawn(slot)));
+      } catch (error) { console.error("picture " + key + " could not be drawn", error); }
+      await new Promise((next) => setTimeout(next, 0)); // let the page answer between two pictures
     }
-    document.body.dataset.ready = "yes";
   }
   function live() { // a session's pictures arrive by the socket
-    if (!document.body.hasAttribute("data-live")) { pictures(); return; }
+    if (!document.body.hasAttribute("data-live")) { pictures("wb-document").then(() => { document.body.dataset.ready = "yes"; }); return; }
     const started = Date.now();
     const wait = setInterval(() => {
       const slots = Array.from(document.querySelectorAll(".picture"));
@@ -109,7 +109,11 @@
       button.addEventListener("click", () => { keep(theme() === "dark" ? "light" : "dark"); show(); redress(); });
     }
     media.addEventListener("change", () => { show(); redress(); });
-    for (const fold of document.querySelectorAll("details[data-draws]")) fold.addEventListener("toggle", () => { if (fold.open) window.dispatchEvent(new Event("resize")); });
+    for (const fold of document.querySelectorAll("details[data-draws]")) {
+      const draw = () => { if (fold.open) pictures("wb-notebook"); };
+      fold.addEventListener("toggle", draw);
+      draw();
+    }
     for (const control of document.querySelectorAll("form.live input, form.live select")) control.addEventListener("change", () => { if (control.reportValidity()) control.form.requestSubmit(); });
     live();
   }

@@ -42,7 +42,13 @@ def page(
     headline = [dict(card) for card in (run.headlines if cards is None else cards)]
     views: dict[str, Any] = {}
     told = [_section(number, section, views, serving) for number, section in enumerate(sections)]
-    story: Json = {"title": title, "question": question, "headline": headline, "sections": told, "latest": latest_event(run)}
+    story: Json = {
+        "title": title,
+        "question": question,
+        "headline": headline,
+        "sections": told,
+        "latest": latest_event(run),
+    }
     notices = list(getattr(run, "notices", []))
     if notices:
         story["notices"] = notices
@@ -87,7 +93,11 @@ def latest_event(run: Any) -> str | None:
                     windows = cube["count"].sum([one for one in cube["count"].dims if one != axis])
                     filled = cube[axis].values[(windows > 0).values]
                     found += [int(filled.max().astype("datetime64[us]").astype("int64"))] if filled.size else []
-    return datetime.fromtimestamp(max(found) / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if found else None
+    return (
+        datetime.fromtimestamp(max(found) / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        if found
+        else None
+    )
 
 
 # --- sections ----------------------------------------------------------------------------------------------------------
@@ -176,9 +186,17 @@ def table(frame: Any) -> str:
     head = "".join(f"<th{s}>{escape(str(name))}</th>" for s, name in zip(side, shown.columns, strict=True))
     rows = []
     for row in shown.head(ROWS).itertuples(index=False):
-        rows.append("<tr>" + "".join(f"<td{s}>{escape(_cell(value))}</td>" for s, value in zip(side, row, strict=True)) + "</tr>")
+        rows.append(
+            "<tr>"
+            + "".join(f"<td{s}>{escape(_cell(value))}</td>" for s, value in zip(side, row, strict=True))
+            + "</tr>"
+        )
     more = len(shown) - len(rows)
-    note = f'<caption style="caption-side:bottom">and {more} more rows, in the run\'s results</caption>' if more > 0 else ""
+    note = (
+        f'<caption style="caption-side:bottom">and {more} more rows, in the run\'s results</caption>'
+        if more > 0
+        else ""
+    )
     return f"<table>{note}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -217,7 +235,9 @@ def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
     for section in story["sections"]:
         parts.append(words("inline.html", part="heading", heading=section["heading"]))
         for part in section["parts"]:
-            parts.append(_pane(views[part["key"]]) if part["kind"] == "picture" else words("inline.html", part="part", one=part))
+            parts.append(
+                _pane(views[part["key"]]) if part["kind"] == "picture" else words("inline.html", part="part", one=part)
+            )
     column = pn.Column(*parts, name=NAME, sizing_mode="stretch_width", max_width=1152)
     return column
 

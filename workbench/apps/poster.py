@@ -28,7 +28,9 @@ def poster(model: Any) -> str:
             marks = []  # a kind of picture that is not known here
         parts += marks
         low, left, right = HEIGHT - BOTTOM, place * share + LEFT, (place + 1) * share - RIGHT
-        parts.append(f'<path d="M{left:.0f} {low:.0f}H{right:.0f}" stroke="currentColor" stroke-opacity=".35" vector-effect="non-scaling-stroke"/>')
+        parts.append(
+            f'<path d="M{left:.0f} {low:.0f}H{right:.0f}" stroke="currentColor" stroke-opacity=".35" vector-effect="non-scaling-stroke"/>'
+        )
     return f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" fill="none">{"".join(parts)}</svg>'
 
 
@@ -189,13 +191,18 @@ def _line(scale: _Scale, glyph: Any, data: Any) -> list[str]:
 def _lines(scale: _Scale, glyph: Any, data: Any) -> list[str]:
     xs, ys = _column(glyph, "xs", data), _column(glyph, "ys", data)
     colours = _colour(glyph, "line_color", data, len(xs))
-    return [_stroke(_path(scale.h(x), scale.v(y)), c, _alpha(glyph, "line_alpha")) for x, y, c in zip(xs, ys, colours, strict=False)]
+    return [
+        _stroke(_path(scale.h(x), scale.v(y)), c, _alpha(glyph, "line_alpha"))
+        for x, y, c in zip(xs, ys, colours, strict=False)
+    ]
 
 
 def _patch(scale: _Scale, glyph: Any, data: Any) -> list[str]:
     path = _path(scale.h(_column(glyph, "x", data)), scale.v(_column(glyph, "y", data)))
     fill = _colour(glyph, "fill_color", data, 1)[0]
-    return [f'<path d="{path}Z" fill={quoteattr(fill)} fill-opacity="{_alpha(glyph, "fill_alpha"):g}"/>'] if path else []
+    return (
+        [f'<path d="{path}Z" fill={quoteattr(fill)} fill-opacity="{_alpha(glyph, "fill_alpha"):g}"/>'] if path else []
+    )
 
 
 def _band(scale: _Scale, glyph: Any, data: Any) -> list[str]:
@@ -205,7 +212,9 @@ def _band(scale: _Scale, glyph: Any, data: Any) -> list[str]:
     low, high = scale.v(_column(glyph, "y1", data, len(x))), scale.v(_column(glyph, "y2", data, len(x)))
     path = _path(np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]]))
     fill = _colour(glyph, "fill_color", data, 1)[0]
-    return [f'<path d="{path}Z" fill={quoteattr(fill)} fill-opacity="{_alpha(glyph, "fill_alpha"):g}"/>'] if path else []
+    return (
+        [f'<path d="{path}Z" fill={quoteattr(fill)} fill-opacity="{_alpha(glyph, "fill_alpha"):g}"/>'] if path else []
+    )
 
 
 def _boxes(left: Any, right: Any, top: Any, bottom: Any, fills: list[str], alpha: float) -> list[str]:
@@ -219,7 +228,11 @@ def _boxes(left: Any, right: Any, top: Any, bottom: Any, fills: list[str], alpha
         if x == x and y == y and w == w and h == h:
             fill = fills[place] if place < len(fills) else fills[-1]
             by_fill.setdefault(fill, []).append(f"M{x:.1f} {y:.1f}h{w:.1f}v{h:.1f}h{-w:.1f}z")
-    return [f'<path d="{"".join(d)}" fill={quoteattr(fill)} fill-opacity="{alpha:g}"/>' for fill, d in by_fill.items() if fill != "none"]
+    return [
+        f'<path d="{"".join(d)}" fill={quoteattr(fill)} fill-opacity="{alpha:g}"/>'
+        for fill, d in by_fill.items()
+        if fill != "none"
+    ]
 
 
 def _quad(scale: _Scale, glyph: Any, data: Any) -> list[str]:
@@ -236,7 +249,11 @@ def _bars(scale: _Scale, glyph: Any, data: Any) -> list[str]:
     size = len(along)
     middle = scale.h(along) if upright else scale.v(along)
     ends, reach = (scale.x, scale.right - scale.left) if upright else (scale.y, HEIGHT - BOTTOM - TOP)
-    thick = _numbers(_column(glyph, "width" if upright else "height", data, size), None) / abs((ends[1] - ends[0]) or 1.0) * reach
+    thick = (
+        _numbers(_column(glyph, "width" if upright else "height", data, size), None)
+        / abs((ends[1] - ends[0]) or 1.0)
+        * reach
+    )
     names = ("top", "bottom") if upright else ("right", "left")
     measure = scale.v if upright else scale.h
     far, near = (measure(_column(glyph, name, data, size)) for name in names)
@@ -249,9 +266,24 @@ def _bars(scale: _Scale, glyph: Any, data: Any) -> list[str]:
 def _rect(scale: _Scale, glyph: Any, data: Any) -> list[str]:
     x, y = scale.h(_column(glyph, "x", data)), scale.v(_column(glyph, "y", data))
     size = len(x)
-    wide = _numbers(_column(glyph, "width", data, size), None) / abs((scale.x[1] - scale.x[0]) or 1.0) * (scale.right - scale.left)
-    high = _numbers(_column(glyph, "height", data, size), None) / abs((scale.y[1] - scale.y[0]) or 1.0) * (HEIGHT - BOTTOM - TOP)
-    return _boxes(x - wide / 2, x + wide / 2, y - high / 2, y + high / 2, _colour(glyph, "fill_color", data, size), _alpha(glyph, "fill_alpha"))
+    wide = (
+        _numbers(_column(glyph, "width", data, size), None)
+        / abs((scale.x[1] - scale.x[0]) or 1.0)
+        * (scale.right - scale.left)
+    )
+    high = (
+        _numbers(_column(glyph, "height", data, size), None)
+        / abs((scale.y[1] - scale.y[0]) or 1.0)
+        * (HEIGHT - BOTTOM - TOP)
+    )
+    return _boxes(
+        x - wide / 2,
+        x + wide / 2,
+        y - high / 2,
+        y + high / 2,
+        _colour(glyph, "fill_color", data, size),
+        _alpha(glyph, "fill_alpha"),
+    )
 
 
 def _points(scale: _Scale, glyph: Any, data: Any) -> list[str]:

@@ -146,7 +146,11 @@ def number(value: Any) -> str:
         digits = max(0, 3 - int(f"{size:e}".split("e")[1]))
         shown = f"{value:,.{digits}f}"
         shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
-    return shown.replace(",", "\u2009").replace("-", "\u2212", 1) if shown.startswith("-") else shown.replace(",", "\u2009")
+    return (
+        shown.replace(",", "\u2009").replace("-", "\u2212", 1)
+        if shown.startswith("-")
+        else shown.replace(",", "\u2009")
+    )
 
 
 def figure(told: Mapping[str, Any]) -> Json:
@@ -190,7 +194,11 @@ def state_of(told: Mapping[str, Any], *, newer: Mapping[str, Any] | None = None)
         error = told.get("error") or {}
         cell = f" in cell {error['cell']}" if error.get("cell") is not None else ""
         sentence = f"This run failed{cell}: {error.get('name') or 'no reason is known'}."
-        return {"word": "Failed", "colour": "bad", "error": {"sentence": sentence, "message": str(error.get("message") or "")[:2000]}}
+        return {
+            "word": "Failed",
+            "colour": "bad",
+            "error": {"sentence": sentence, "message": str(error.get("message") or "")[:2000]},
+        }
     if status == "running":
         return {"word": "Running", "colour": ""}
     if newer is not None:

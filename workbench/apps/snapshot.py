@@ -37,7 +37,13 @@ def write_snapshot(folder: Path, story: Json, views: Mapping[str, Any]) -> Json:
         posters[key] = poster(model)
         scripts |= libraries(model)
     sections = [
-        {**section, "parts": [{**part, "poster": posters[part["key"]]} if part.get("key") in posters else part for part in section["parts"]]}
+        {
+            **section,
+            "parts": [
+                {**part, "poster": posters[part["key"]]} if part.get("key") in posters else part
+                for part in section["parts"]
+            ],
+        }
         for section in story["sections"]
     ]
     story = {**story, "sections": sections}
@@ -58,7 +64,9 @@ def read_snapshot(folder: Path) -> Snapshot | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
-        raise WorkbenchError(f"The published page in {str(folder)!r} cannot be read ({error}); run the notebook again.") from error
+        raise WorkbenchError(
+            f"The published page in {str(folder)!r} cannot be read ({error}); run the notebook again."
+        ) from error
 
 
 def drawing(view: Any) -> Any:
@@ -76,6 +84,8 @@ def drawing(view: Any) -> Any:
             if one.height is None and getattr(one, "frame_height", None) is None:
                 one.height = FALLBACK
             one.width, one.sizing_mode = None, "stretch_width"
+        if isinstance(one, Plot):
+            one.output_backend = "canvas"  # a page of small pictures: no second library, the same in every browser
     for toolbar in model.select({"type": Toolbar}):
         toolbar.logo, toolbar.active_scroll = None, None
     return model
@@ -111,6 +121,4 @@ def libraries(model: Any) -> set[str]:
             found.add("bokeh-tables" if module.endswith("tables") else "bokeh-widgets")
         elif not module.startswith("bokeh."):
             found.add("panel")
-        if getattr(one, "output_backend", None) == "webgl":
-            found.add("bokeh-gl")
     return found

@@ -1,0 +1,306 @@
+"""`workbench serve`: the index, every run's published page painted at once, and live pages on demand.
+
+It listens on this machine only: there is no sign-in. Names in an address are looked up among the folders that exist and never
+become part of a path. No page asks another host for anything.
+"""
+
+from __future__ import annotations
+
+import gzip
+import ipaddress
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tornado.web import OutputTransform, RequestHandler
+
+from workbench.apps import shell
+from workbench.apps.live import live_app
+from workbench.apps.site import FILES, Site, index, missing, run_page, unrun_page
+from workbench.errors import WorkbenchError
+
+SCRIPTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
+COMMON = "default-src 'none'; img-src 'self' data: blob:; font-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
+# Bokeh makes functions of the small scripts that a picture carries (how a tick is written), hence unsafe-eval.
+PUBLISHED = COMMON + "script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'"
+LIVE = (
+    COMMON
+    + "script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'; worker-src 'self' blob:"
+)
+# A report is a file of its own: it gets no share in this origin.
+REPORTED = "sandbox allow-scripts; default-src 'none'; img-src data: blob:; font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
+
+
+def serve(
+    runs_dir: str | Path,
+    notebooks_dir: str | Path,
+    address: str = "localhost",
+    port: int = 5006,
+    *,
+    allow_remote: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serves the runs and notebooks of two folders until SIGINT or SIGTERM; says the address when it answers.
+
+    `port` 0 takes any free one. Raises WorkbenchError for an address that other machines reach, unless `allow_remote` says
+    that something in front of it asks who is there, and for a port that is taken.
+    """
+    from tornado.ioloop import IOLoop
+
+    loop = IOLoop.current()
+    server = make_server(runs_dir, notebooks_dir, address, port, allow_remote=allow_remote)
+    server.start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.add_callback_from_signal(loop.stop))
+    name = f"[{address}]" if ":" in address else address
+    say(f"Serving {Path(runs_dir)} at http://{name}:{server.port} (Ctrl-C stops it)")
+    threading.Thread(target=_warm, name="warm", daemon=True).start()
+    try:
+        loop.start()
+    finally:
+        server.stop(wait=False)
+        say("Stopped.")
+
+
+def make_server(
+    runs_dir: str | Path,
+    notebooks_dir: str | Path,
+    address: str = "localhost",
+    port: int = 5006,
+    *,
+    allow_remote: bool = False,
+) -> Any:
+    """The bokeh server of `serve`, not yet started. Raises WorkbenchError as `serve` does."""
+    if not allow_remote and not loopback(address):
+        raise WorkbenchError(
+            f"The address {address!r} can be reached from other machines, and these pages ask nobody who they are; "
+            "serve on localhost, or allow it (--allow-remote) behind something that asks."
+        )
+    from panel.io.server import get_server
+
+    site = Site(Path(runs_dir).resolve(), Path(notebooks_dir).resolve())
+    hosts = _hosts(address, allow_remote)
+    given = {"site": site, "hosts": hosts}
+    routes = [
+        (r"/", Index, given),
+        (r"/health", Health),
+        (r"/assets/([a-z.-]+)", Asset),
+        (r"/(?!live/|static/|assets/|components/)([^/]+)/?", Page, given),
+        (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/?", Page, given),
+        (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/([^/]+)", File, given),
+    ]
+    app = live_app(site.find, hosts)
+    try:
+        server = get_server(
+            {"/live/{notebook}": app, "/live/{notebook}/{run}": app},
+            port=port,
+            address=None if address == "localhost" else address,
+            websocket_origin=[f"{_bracketed(name)}:{port}" for name in _names(address)]
+            if port and not allow_remote
+            else ["*"],
+            extra_patterns=routes,
+            title="workbench",
+            location=False,
+            check_unused_sessions_milliseconds=5_000,
+            unused_session_lifetime_milliseconds=20_000,
+            keep_alive_milliseconds=30_000,
+            default_handler_class=Nothing,
+            log_function=lambda handler: None,
+        )
+    except OSError as error:
+        raise WorkbenchError(
+            f"The port {port} of {address} cannot be used ({error.strerror or error}); give another one with --port."
+        ) from error
+    server._tornado.add_transform(Headers)
+    return server
+
+
+def loopback(address: str) -> bool:
+    """True for an address that only this machine reaches.
+
+    >>> loopback("localhost"), loopback("127.0.0.1"), loopback("::1"), loopback("0.0.0.0"), loopback("")
+    (True, True, True, False, False)
+    """
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def _names(address: str) -> list[str]:
+    return list(dict.fromkeys([address, "localhost", "127.0.0.1", "::1"]))
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _hosts(address: str, allow_remote: bool) -> Callable[[str], bool]:
+    """Whether a request's Host is ours: another site's name that leads here must not read these pages."""
+    known = {_bracketed(name) for name in _names(address)}
+    return lambda host: allow_remote or (host.rsplit(":", 1)[0] if not host.endswith("]") else host) in known
+
+
+def _warm() -> None:
+    """Imports what live pages need while nobody waits for it."""
+    import contextlib
+
+    with contextlib.suppress(ImportError):
+        import workbench.cubes
+        from workbench.views import look
+
+        look.extension()
+        assert workbench.cubes
+
+
+# --- what answers ------------------------------------------------------------------------------------------------------
+
+
+class Headers(OutputTransform):
+    """Puts on every answer: what a page may load, no guessing of types, no referrer. A page that failed keeps its status."""
+
+    def __init__(self, request: Any) -> None:
+        self.path = request.path
+
+    def transform_first_chunk(
+        self, status_code: int, headers: Any, chunk: bytes, finishing: bool
+    ) -> tuple[int, Any, bytes]:
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        if "Server" in headers:
+            del headers["Server"]
+        if "Content-Security-Policy" not in headers:
+            headers["Content-Security-Policy"] = LIVE if self.path.startswith("/live/") else PUBLISHED
+        start = chunk[:2000]
+        if self.path.startswith("/live/") and b'<meta name="status" content="' in start:
+            status_code = int(start.split(b'<meta name="status" content="')[1][:3])
+        return status_code, headers, chunk
+
+
+class Base(RequestHandler):
+    """A request for one of our own pages."""
+
+    site: Site
+
+    def initialize(self, site: Site, hosts: Callable[[str], bool]) -> None:
+        self.site, self.hosts = site, hosts
+
+    def prepare(self) -> None:
+        if not self.hosts(self.request.headers.get("Host", "")):
+            self.answer(missing("Not here", "This address is not one that the pages are served at."), 403)
+
+    def answer(self, page: str, status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(page)
+
+    def write_error(self, status_code: int, **more: Any) -> None:
+        self.answer(missing("This page failed", "The server could not make this page; its log says why."), status_code)
+
+
+class Index(Base):
+    def get(self) -> None:
+        self.answer(index(self.site))
+
+
+class Page(Base):
+    def get(self, notebook: str, run: str | None = None) -> None:
+        if not self.request.path.endswith("/"):
+            self.redirect(f"/{_quoted(notebook)}/" + (f"{_quoted(run)}/" if run else ""))
+            return
+        try:
+            runs = self.site.known(notebook)
+            if run is None and not any(one.status == "good" for one in runs):
+                self.answer(unrun_page(self.site, notebook, runs), 200)
+                return
+            self.answer(run_page(self.site, self.site.find(notebook, run), latest=run is None))
+        except WorkbenchError as error:
+            self.answer(missing("Not found", str(error)), 404)
+
+
+class File(Base):
+    def get(self, notebook: str, run: str, name: str) -> None:
+        try:
+            path = self.site.find(notebook, run).folder / next((known for known in FILES if known == name), "")
+            if not path.is_file():
+                raise WorkbenchError(f"The run {run[:60]!r} has no file {name[:60]!r}.")
+        except WorkbenchError as error:
+            self.answer(missing("Not found", str(error)), 404)
+            return
+        self.set_header("Content-Type", FILES[name])
+        self.set_header("Content-Security-Policy", REPORTED if name == "report.html" else "default-src 'none'")
+        if name == "notebook.ipynb":
+            self.set_header("Content-Disposition", f'attachment; filename="{_plain(notebook)}-{_plain(run)}.ipynb"')
+        self.finish(path.read_bytes())
+
+
+class Nothing(RequestHandler):
+    def prepare(self) -> None:
+        self.set_status(404)
+        self.finish(missing("Not found", "There is no such page here."))
+
+
+class Health(RequestHandler):
+    def get(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps({"status": "good"}))
+
+
+class Asset(RequestHandler):
+    def get(self, name: str) -> None:
+        asset = _asset(name)
+        if asset is None:
+            self.set_status(404)
+            self.finish()
+            return
+        kind, body, packed = asset
+        self.set_header("Content-Type", kind)
+        self.set_header(
+            "Cache-Control", "public, max-age=31536000, immutable" if self.get_argument("v", "") else "no-cache"
+        )
+        self.set_header("Vary", "Accept-Encoding")
+        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+            body = packed
+        self.finish(body)
+
+
+@cache
+def _asset(name: str) -> tuple[str, bytes, bytes] | None:
+    script = "text/javascript; charset=utf-8"
+    if name == "page.css":
+        kind, text = "text/css; charset=utf-8", shell.css()
+    elif name in ("page.js", "theme.js"):
+        kind, text = script, shell.text(name)
+    elif name.removesuffix(".js") in SCRIPTS:
+        kind, text = script, shell.library(name.removesuffix(".js")).read_text(encoding="utf-8")
+    else:
+        return None
+    body = text.encode()
+    return kind, body, gzip.compress(body, 6)
+
+
+def _quoted(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
