@@ -1,0 +1,57 @@
+"""One set of versions: constraints.txt, pyproject.toml, the conda environments and Binder agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from scripts import pins
+
+ROOT = Path(__file__).parents[1]
+LINES = (ROOT / "constraints.txt").read_text().splitlines()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FILES = ["environment.yml", "environment-gpu.yml", "binder/environment.yml"]
+
+
+def test_constraints_are_plain_pins():
+    assert sorted(LINES) == LINES
+    odd = [line for line in LINES if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[A-Za-z0-9.+!]+( ; .+)?", line)]
+    assert odd == []
+
+
+def test_constraints_satisfy_what_the_package_asks_for():
+    extras = PROJECT["optional-dependencies"]
+    for text in [*PROJECT["dependencies"], *extras["gpu"], *extras["demo"], *extras["test"]]:
+        asked = Requirement(text)
+        if asked.name == "workbench":
+            continue
+        found = [line.split(" ;")[0].split("==")[1] for line in LINES if line.startswith(f"{asked.name}==")]
+        assert found, f"{asked.name} has no pin"
+        assert all(asked.specifier.contains(version) for version in found), text
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_environments_carry_the_pins(path):
+    assert (ROOT / path).read_text() == pins.environments(LINES)[path], "`make pins` writes it anew"
+    versions = pins.pinned(LINES)
+    conda = [one for one in yaml.safe_load((ROOT / path).read_text())["dependencies"] if isinstance(one, str)]
+    for name, version in (one.split("=") for one in conda if "=" in one):
+        wheel = name if name in versions else f"{name}-cu13"
+        assert name in ("python", "cuda-version") or versions[wheel] == version
+
+
+def test_gpu_and_test_extras_resolve_together_to_the_same_pins():
+    try:
+        assert pins.resolve(anew=False) == LINES
+    except pins.UnreachableError as problem:
+        pytest.skip(f"no package registry can be reached: {problem}")
+
+
+def test_version_is_told_once():
+    from workbench.runs.execute import package_version
+
+    assert package_version().split("+")[0] == PROJECT["version"]
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
