@@ -84,7 +84,7 @@ def write_flights(folder: str | Path) -> Path:
     midnight = pc.cast(pc.strptime(day, format="%Y-%m-%d", unit="us"), pa.int64())
     scheduled = pc.cast(pc.add(midnight, pc.multiply(minutes, 60 * MILLION)), pa.timestamp("us"))
     flights = flights.add_column(0, "scheduled", scheduled).sort_by("scheduled")
-    return _whole(folder, lambda aside: _write_parquet(flights, aside / "flights.parquet"))
+    return write_whole(folder, lambda aside: _write_parquet(flights, aside / "flights.parquet"))
 
 
 def same_run(step: Step, table: Path, runs: Path) -> Record | None:
@@ -135,14 +135,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=5006, help="port of the pages (default: 5006)")
     chosen = parser.parse_args(arguments)
     runs, folder = chosen.runs.resolve(), chosen.tables.resolve()
-    from workbench.runs.records import shown
-
     try:
         tables = _tables(folder, chosen.rows)
         records = run_steps(STEPS, tables, runs)
     except WorkbenchError as problem:
         print(f"workbench: {problem}", file=sys.stderr)
         return 1
+    from workbench.runs.records import shown
+
     for step, record in zip(STEPS, records, strict=True):
         print(f"\n{step.notebook} on {step.table}: {_short(record.folder)}")
         for one in record.headline:
@@ -164,7 +164,7 @@ def _tables(folder: Path, rows: int) -> dict[str, Path]:
         "requests": (
             f"{rows:,} inference requests",
             folder / f"requests-{rows}",
-            lambda to: _whole(to, lambda aside: write_requests(aside, rows=rows)),
+            lambda to: write_whole(to, lambda aside: write_requests(aside, rows=rows)),
         ),
     }
     tables = {}
@@ -216,7 +216,7 @@ def _write_parquet(table: Any, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=MILLION, use_dictionary=texts)
 
 
-def _whole(folder: Path, write: Callable[[Path], Any]) -> Path:
+def write_whole(folder: Path, write: Callable[[Path], Any]) -> Path:
     """Let `write` fill a folder aside and rename it: a table that was interrupted is written again, not read."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
