@@ -1,0 +1,120 @@
+"""Distances of two histograms, against hand-made answers, published values and simulated noise."""
+
+import json
+
+import numpy as np
+import pytest
+
+from workbench.analyses import distances as far
+
+
+def counts_of(*samples):
+    """The samples' distinct values in order, and each sample's counts over them."""
+    at = np.unique(np.concatenate(samples))
+    return at, *(np.array([(np.asarray(sample) == value).sum() for value in at]) for sample in samples)
+
+
+def test_same_shares_are_at_zero_distance():
+    a, b = [10, 20, 30], [1, 2, 3]
+    for distance in (far.ks, far.jensen_shannon, far.total_variation):
+        assert distance(a, b) == pytest.approx(0, abs=1e-7)
+    assert far.psi(a, b, smooth=0) == pytest.approx(0)
+    assert far.wasserstein(a, b, [0, 1, 2]) == pytest.approx(0)
+
+
+def test_nothing_in_common_is_at_distance_one():
+    a, b = [5, 0], [0, 7]
+    assert far.ks(a, b) == far.total_variation(a, b) == far.jensen_shannon(a, b) == 1
+
+
+def test_wasserstein_of_a_shift_is_the_shift():
+    assert far.wasserstein([1, 1, 0, 0], [0, 0, 1, 1], [0.0, 1.0, 10.0, 11.0]) == pytest.approx(10)
+
+
+def test_many_windows_at_once_are_each_window_alone():
+    a, windows = np.array([5, 3, 2]), np.array([[5, 3, 2], [0, 5, 5], [10, 0, 0]])
+    for distance in (far.ks, far.psi, far.jensen_shannon, far.total_variation, far.chi_square_p):
+        assert distance(a, windows).tolist() == pytest.approx([float(distance(a, one)) for one in windows])
+
+
+def test_psi_without_smoothing_of_an_empty_cell_is_infinite_and_with_it_is_not():
+    assert np.isinf(far.psi([1, 1], [2, 0], smooth=0))
+    assert far.psi([1, 1], [2, 0]) < 2
+
+
+@pytest.mark.parametrize("n", [200, 5_000])
+def test_noise_is_what_sampling_alone_gives(n):
+    """The mean of 400 comparisons of two samples of one distribution is within 15 % of the closed form."""
+    rng, m, p = np.random.default_rng(5), 2 * n, np.array([0.1, 0.2, 0.3, 0.25, 0.15])
+    a, b = rng.multinomial(n, p, 400), rng.multinomial(m, p, 400)
+    for distance, noise in (
+        (far.psi, far.psi_noise),
+        (far.total_variation, far.total_variation_noise),
+        (lambda x, y: far.jensen_shannon(x, y) ** 2, lambda x, y: far.jensen_shannon_noise(x, y) ** 2),
+        (lambda x, y: far.wasserstein(x, y, np.arange(5)), lambda x, y: far.wasserstein_noise(x, y, np.arange(5))),
+    ):
+        seen = np.mean([distance(x, y) for x, y in zip(a, b, strict=True)])
+        told = np.mean([noise(x, y) for x, y in zip(a, b, strict=True)])
+        assert told == pytest.approx(seen, rel=0.15)
+
+
+def test_noise_of_ks_without_ties():
+    rng, found = np.random.default_rng(2), []
+    for _ in range(300):
+        _, a, b = counts_of(rng.normal(size=400), rng.normal(size=300))
+        found.append(float(far.ks(a, b)))
+    assert far.ks_noise(np.ones(400), np.ones(400)) == pytest.approx(0.8687 * np.sqrt(2 / 400), rel=1e-3)
+    assert far.ks_noise([400], [300]) == pytest.approx(np.mean(found), rel=0.08)
+
+
+def test_p_values_are_spread_evenly_when_nothing_moved():
+    rng, p = np.random.default_rng(3), np.full(8, 1 / 8)
+    a, b = rng.multinomial(4000, p, 2000), rng.multinomial(3000, p, 2000)
+    told = np.array([far.chi_square_p(x, y) for x, y in zip(a, b, strict=True)])
+    assert np.mean(told < 0.05) == pytest.approx(0.05, abs=0.015)
+    k, j = rng.binomial(4000, 0.03, 2000), rng.binomial(3000, 0.03, 2000)
+    assert np.mean(far.share_p(k, 4000, j, 3000) < 0.05) == pytest.approx(0.045, abs=0.015)
+
+
+def test_missing_shares_that_are_both_zero_or_one_do_not_differ():
+    assert far.share_p(0, 10, 0, 10) == far.share_p(10, 10, 5, 5) == 1
+    assert far.share_noise(0, 10, 0, 10) == 0
+
+
+def test_equal_parts_keep_a_heavy_value_apart():
+    assert far.equal_parts([1, 98, 1], 10).tolist() == [0, 1, 2]
+    groups = far.equal_parts(np.ones(100), 10)
+    assert np.bincount(groups).tolist() == [10] * 10
+    assert far.grouped(np.ones((2, 100)), groups).tolist() == [[10.0] * 10] * 2
+
+
+def test_values_outside_the_reference_join_its_ends():
+    assert far.equal_parts([0, 0, 5, 5, 0], 2).tolist() == [0, 0, 0, 1, 1]
+
+
+def test_cells_that_overlap_are_joined_and_others_stay_apart():
+    a, b, at = far.together(([1, 2, 4], [1, 3, 4]), ([2.5, 5], [3.5, 5]))
+    assert (a.tolist(), b.tolist(), at.tolist()) == ([0, 1, 2], [1, 3], [1, 2.75, 4, 5])
+    assert far.onto([[7, 8]], b, 4).tolist() == [[0, 7, 0, 8]]
+
+
+def test_published_values(shared):
+    vectors = {one["id"]: one for one in json.loads((shared / "drift" / "vectors.json").read_text())["vectors"]}
+
+    def near(name, value):
+        assert float(value) == pytest.approx(vectors[name]["expected"], abs=vectors[name]["abs_tol"])
+
+    near("deequ_psi", far.psi(*vectors["deequ_psi"]["inputs"].values(), smooth=0))
+    near("deequ_kll_linf", far.ks(*counts_of([1, 2, 3, 4], [2, 3, 4, 5])[1:]))
+    x = [2] * 3 + [3] * 4 + [5] * 5 + [6] * 4
+    assert far.ks(*counts_of(x, np.array(x) + 1)[1:]) == pytest.approx(0.3125)
+    near("tfdv_jsd_points", far.jensen_shannon([1, 1, 0], [1, 0, 1]) ** 2)
+    near("popmon_ks_prob", far.ks_p(0.8, [2], [2]))
+    assert far.chi_square_p([1, 2, 0, 5], [3, 4, 0, 2]) == pytest.approx(0.2341, abs=1e-4)
+    at, a, b = counts_of([4.5] * 3 + [6.7, 2.1], [4.6] + [7.0] * 3 + [9.2])
+    near("scipy_w1_weighted", far.wasserstein(a, b, at))
+    rng = np.random.RandomState(31)
+    old = rng.normal(1, 1, 100)
+    new = np.random.RandomState(31).normal(5, 2, 100)
+    at, a, b = counts_of(old, new)
+    near("frouros_emd", far.wasserstein(a, b, at))
