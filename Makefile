@@ -8,7 +8,7 @@ PORT ?= 5006
 PYTEST_ARGS ?=
 # Two at a time by files: a file's tests share what they made (servers, browsers, compiled kernels).
 WORKERS ?= 2
-SAY := printf '\033[1mworkbench:\033[0m %s\n'
+SAY := printf 'workbench: %s\n'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types unit notebooks format browser resolve pins reference gpu-check bench clean
