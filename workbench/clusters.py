@@ -1,0 +1,273 @@
+"""Workers as a context: threads, local processes, GPU workers, or a scheduler that is already there.
+
+The only file that names ``dask_cuda``. Threads are the default and need no set-up; the others are Dask clusters, and
+the counting is the same program on all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.errors import WorkbenchError
+
+FAN_IN = 8
+KINDS = ("threads", "processes", "cuda")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A crew of workers: ``kind``, how many (``size``) and, unless they are threads, the Dask ``client``."""
+
+    kind: str
+    size: int
+    client: Any = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the workers are threads of this process."""
+        return self.client is None
+
+    def tree(
+        self,
+        count: Callable[..., Any],
+        tasks: Sequence[tuple],
+        join: Callable[[Sequence[Any]], Any],
+        pieces: Sequence[Any] = (),
+        progress: bool | None = None,
+    ) -> Any:
+        """``join`` of ``count(*task)`` for every task, summed in a tree on the workers.
+
+        Ctrl-C, or a task that raises, stops the others between two batches and leaves none behind.
+        """
+        if self.local:
+            return _threads(self.size, count, tasks, join, pieces, progress)
+        return _distributed(self.client, count, tasks, join, pieces, progress)
+
+
+def _bar(pieces: Sequence[Any], progress: bool | None) -> Any:
+    """A progress bar that appears after two seconds: rows, rate, time left."""
+    from tqdm.auto import tqdm
+
+    known = all(p.rows is not None for p in pieces)
+    total = sum(p.rows if known else p.nbytes for p in pieces)
+    return tqdm(
+        total=total, unit=" rows" if known else "B", unit_scale=True, delay=2.0, desc="counting", leave=False,
+        disable=None if progress is None else not progress,
+    )  # fmt: skip
+
+
+def _threads(size: int, count: Any, tasks: Sequence[tuple], join: Any, pieces: Sequence[Any], progress: Any) -> Any:
+    from dask.threaded import get
+
+    stop = threading.Event()
+    lock = threading.Lock()
+    with _bar(pieces, progress) as bar:
+
+        def told(piece: Any, rows: int) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            if piece is not None:
+                with lock:
+                    bar.update(piece.rows if piece.rows is not None else piece.nbytes)
+
+        graph: dict[str, tuple] = {f"count-{i}": (count, *(_Quoted(x) for x in t), told) for i, t in enumerate(tasks)}
+        graph = {k: (_call, v[0], list(v[1:-1]), told) for k, v in graph.items()}
+        key = _tree(graph, list(graph), join)
+        try:
+            return get(graph, key, num_workers=size)
+        except BaseException:
+            stop.set()
+            raise
+
+
+class _Quoted:
+    """An argument that Dask must not look into."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _call(count: Any, arguments: list[_Quoted], told: Any) -> Any:
+    return count(*(a.value for a in arguments), told)
+
+
+def _tree(graph: dict[str, tuple], keys: list[str], join: Any) -> str:
+    level = 0
+    while len(keys) > 1:
+        level += 1
+        above = []
+        for i in range(0, len(keys), FAN_IN):
+            name = f"join-{level}-{i}"
+            graph[name] = (join, keys[i : i + FAN_IN])
+            above.append(name)
+        keys = above
+    return keys[0]
+
+
+def _distributed(client: Any, count: Any, tasks: Sequence[tuple], join: Any, pieces: Any, progress: Any) -> Any:
+    from distributed import as_completed
+
+    futures = [client.submit(count, *t, pure=False, retries=2) for t in tasks]
+    weight = {f.key: sum(p.rows if p.rows is not None else p.nbytes for p in t[1]) for f, t in zip(futures, tasks, strict=True)}
+    everything = list(futures)
+    try:
+        with _bar(pieces, progress) as bar:
+            for done in as_completed(futures):
+                if done.status == "error":
+                    done.result()
+                bar.update(weight[done.key])
+        while len(futures) > 1:
+            groups = [futures[i : i + FAN_IN] for i in range(0, len(futures), FAN_IN)]
+            futures = [client.submit(join, g, pure=False) for g in groups]
+            everything += futures
+        return futures[0].result()
+    except BaseException:
+        client.cancel(everything, force=True)
+        raise
+
+
+@contextmanager
+def cluster(kind: str = "threads", *, size: int | None = None) -> Iterator[Workers]:
+    """Workers for the length of a ``with`` block.
+
+    kind: "threads" (this process), "processes" (local Dask workers), "cuda" (a worker a GPU by dask-cuda, partitions in
+        cuDF), or a scheduler's address such as "tcp://10.0.0.5:8786".
+    size: how many workers; None: one a core, or one a GPU.
+
+    Raises WorkbenchError for an unknown kind, for "cuda" where driver, device or package is missing (it says which and
+    how to get it), and for an address that nothing answers at.
+
+    >>> with cluster("threads", size=2) as crew:
+    ...     crew.kind, crew.size
+    ('threads', 2)
+    """
+    if size is not None and size < 1:
+        raise WorkbenchError(f"cluster({kind!r}) got size={size!r}; one or more is wanted.")
+    if kind in ("", "threads"):
+        yield Workers("threads", size or _cores())
+    elif kind == "processes":
+        with _local(size or _cores()) as client:
+            yield Workers(kind, size or _cores(), client)
+    elif kind == "cuda":
+        lacking = missing_for_cuda()
+        if lacking:
+            raise WorkbenchError(lacking)
+        with _cuda(size) as (client, n):
+            yield Workers(kind, n, client)
+    elif "://" in kind or (":" in kind and kind.rsplit(":", 1)[1].isdigit()):
+        with _address(kind) as client:
+            n = len(client.scheduler_info(n_workers=-1)["workers"])
+            if not n:
+                raise WorkbenchError(f"The scheduler at {kind} has no workers; start some with `dask worker {kind}`.")
+            yield Workers(kind, n, client)
+    else:
+        raise WorkbenchError(
+            f"cluster= got {kind!r}; the choices are 'threads', 'processes', 'cuda' or a scheduler's address such as "
+            "'tcp://host:8786'."
+        )
+
+
+def workers(given: Any) -> Any:
+    """The crew for a pass as a context: one that is open already stays open afterwards."""
+    if isinstance(given, Workers):
+        return nullcontext(given)
+    return cluster(given or "threads")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _local(size: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=size, threads_per_worker=1, dashboard_address=None, silence_logs=40) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _address(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise WorkbenchError(
+            f"No Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, or use "
+            "cluster='threads'."
+        ) from None
+    with client:
+        yield client
+
+
+@contextmanager
+def _cuda(size: int | None) -> Iterator[tuple[Any, int]]:
+    import dask
+    from dask_cuda import LocalCUDACluster
+    from distributed import Client
+
+    with dask.config.set({"dataframe.backend": "cudf"}), LocalCUDACluster(
+        n_workers=size, dashboard_address=None, silence_logs=40
+    ) as local, Client(local) as client:
+        client.run(_use_cudf)
+        yield client, len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _use_cudf() -> None:
+    import dask
+
+    dask.config.set({"dataframe.backend": "cudf"})
+
+
+def missing_for_cuda() -> str:
+    """One sentence on what "cuda" lacks on this machine and how to get it; empty when nothing is missing.
+
+    NVML is asked for a driver and a device first, since ``import cudf`` succeeds without either; then one row is
+    counted on the GPU.
+    """
+    from importlib.util import find_spec
+
+    instead = "use cluster='threads' meanwhile"
+    driver = _driver()
+    if driver:
+        return f"cluster='cuda' needs an NVIDIA GPU, and {driver}; {instead}."
+    lacking = [p for p in ("dask_cuda", "cudf", "cupy") if find_spec(p) is None]
+    if lacking:
+        return (
+            f"cluster='cuda' needs the package{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: "
+            f"install workbench[gpu]; {instead}."
+        )
+    try:
+        import cudf
+
+        if int(cudf.Series([1]).sum()) != 1:
+            raise RuntimeError("a sum of one row came out wrong")
+    except Exception as error:
+        return f"cluster='cuda' cannot compute on the GPU ({type(error).__name__}: {str(error)[:200]}); {instead}."
+    return ""
+
+
+def _driver() -> str:
+    try:
+        import pynvml
+    except ImportError:
+        return "NVML cannot be asked for one (install workbench[gpu], which brings nvidia-ml-py, and a driver)"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return f"no NVIDIA driver answers ({error}): install one, or run on a machine that has it"
+    try:
+        if not pynvml.nvmlDeviceGetCount():
+            return "the driver sees no device: check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+    finally:
+        pynvml.nvmlShutdown()
+    return ""

@@ -1,0 +1,502 @@
+"""Counting pieces of a table into a partial: one column of one piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from workbench.cubes import kernels as k
+from workbench.cubes import partial as p
+from workbench.cubes.axes import Axis
+from workbench.cubes.columns import Values, bitmap, chunks_of, numeric
+from workbench.cubes.measures import Asked
+from workbench.cubes.plan import EMPTY, Plan
+
+NO_CELLS = np.zeros((1, 3))
+NO_KEYS = np.full(1, -1, np.int64)
+NO_REGISTERS = np.zeros(1, np.uint8)
+NO_INTEGERS = np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a worker needs to know of one column."""
+
+    name: str
+    kind: str
+    asked: Asked
+    plan: Plan = EMPTY
+
+    @property
+    def numeric(self) -> bool:
+        return self.kind not in ("text", "other")
+
+
+@dataclass
+class Text:
+    """Counts of a text column's values so far: a code for each value, and counts of (group, code) pairs."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    pairs: list[np.ndarray] = field(default_factory=list)  # rows [group, code, count]
+
+    def add(self, groups: np.ndarray, values: list[str], which: np.ndarray, counts: np.ndarray) -> None:
+        """Add counts of ``values[which]`` in ``groups``."""
+        used = np.unique(which)
+        own = np.zeros(len(values), np.int64)
+        own[used] = [self.codes.setdefault(values[i], len(self.codes)) for i in used.tolist()]
+        self.pairs.append(np.stack([groups, own[which], counts]))
+        if len(self.pairs) > 64:
+            self.pairs = [self.summed()]
+
+    def summed(self) -> np.ndarray:
+        if not self.pairs:
+            return np.zeros((3, 0), np.int64)
+        group, code, count = np.concatenate(self.pairs, axis=1)
+        key = group * max(1, len(self.codes)) + code
+        unique, at = np.unique(key, return_inverse=True)
+        total = np.zeros(len(unique), np.int64)
+        np.add.at(total, at, count)
+        return np.stack([unique // max(1, len(self.codes)), unique % max(1, len(self.codes)), total])
+
+    def table(self) -> p.Ragged:
+        group, code, count = self.summed()
+        names = np.empty(len(self.codes), dtype=object)
+        names[:] = list(self.codes)
+        return {"group": group, "value": names[code], "count": count}
+
+    def shrink(self, lost: np.ndarray, bound: np.ndarray) -> None:
+        """Forget the rarest values of a column that has very many."""
+        if len(self.codes) <= 4 * p.TOP_LIMIT:
+            return
+        kept = p.trim_tops(self.table(), lost, bound)
+        values, which = p.factorize(kept["value"])
+        self.codes, self.pairs = {}, []
+        self.add(kept["group"], values.tolist(), which, kept["count"])
+
+
+class Flat:
+    """Counts without axes: dense bins a column."""
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        self.columns = columns
+        self.count = np.zeros(1, np.int64)
+        self.moments = p.empty_moments(len(columns), 1)
+        self.whole = p.empty_whole(len(columns), 1)
+        self.lost = np.zeros((len(columns), 1), np.int64)
+        self.bound = np.zeros((len(columns), 1), np.int64)
+        self.cells = [_cells(c.plan.size) if c.numeric and c.asked.histogram else NO_CELLS for c in columns]
+        self.registers = [np.zeros(1 << c.asked.p, np.uint8) if c.asked.p else NO_REGISTERS for c in columns]
+        self.texts = [Text() for _ in columns]
+
+    def add(self, rows: Any, encoded: list) -> None:
+        self.count[0] += rows.count
+        for i, c in enumerate(self.columns):
+            values = rows.column(c.name)
+            if c.kind == "other":
+                self.whole[i, 0, p.MISSING] += values.null_count
+            elif c.kind == "text":
+                self._text(i, c, values)
+            else:
+                for v in numeric(values):
+                    count = k.integers if v.values.dtype == np.int64 else k.numbers
+                    count(
+                        v.values, v.valid, v.offset, v.nulls, c.plan.arrays, self.cells[i], self.moments[i],
+                        self.whole[i], self.registers[i], c.asked.p,
+                    )  # fmt: skip
+
+    def _text(self, i: int, c: Column, values: Any) -> None:
+        for array in chunks_of(values):
+            self.whole[i, 0, p.MISSING] += array.null_count
+            codes, words = coded(array)
+            if codes is None:
+                self._many(i, c, array)
+                continue
+            counts = np.zeros(len(words), np.int64)
+            k.count_codes(codes, *bitmap(array if not _is_dictionary(array) else array.indices), counts)
+            seen = np.flatnonzero(counts)
+            if c.asked.p and len(words):
+                hashes = hash_words(words)[seen]
+                k.grouped_registers(
+                    hashes, NO_REGISTERS, 0, False, np.zeros(len(seen), np.int64), self.registers[i][None], c.asked.p
+                )
+            if c.asked.top and len(seen):
+                self.texts[i].add(np.zeros(len(seen), np.int64), words.to_pylist(), seen, counts[seen])
+                self.texts[i].shrink(self.lost[i], self.bound[i])
+
+    def _many(self, i: int, c: Column, array: Any) -> None:
+        """Text with very many values: by hash, the frequent ones looked up afterwards."""
+        array = array.drop_null()
+        hashes = hash_words(array)
+        if c.asked.p:
+            zeros = np.zeros(len(hashes), np.int64)
+            k.grouped_registers(hashes, NO_REGISTERS, 0, False, zeros, self.registers[i][None], c.asked.p)
+        if c.asked.top:
+            words, counts, lost, bound = frequent(array, hashes)
+            self.lost[i, 0] += lost
+            self.bound[i, 0] += bound
+            self.texts[i].add(np.zeros(len(words), np.int64), words, np.arange(len(words)), counts)
+            self.texts[i].shrink(self.lost[i], self.bound[i])
+
+    def partial(self) -> p.Partial:
+        bins, tops, registers = [], [], []
+        for i, c in enumerate(self.columns):
+            bins.append(bins_of_cells(self.cells[i], c.plan) if len(self.cells[i]) > 1 else p.empty(p.BIN_TYPES))
+            tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
+            registers.append(registers_of(self.registers[i][None]) if c.asked.p else p.empty(p.REGISTER_TYPES))
+        return p.Partial(
+            (), np.zeros((1, 0), np.int64), self.count, self.moments, self.whole, self.lost, self.bound,
+            bins, tops, registers,
+        )  # fmt: skip
+
+
+class Grouped:
+    """Counts over axes: groups as they come, bins in a hash table a column, flushed when it is large."""
+
+    def __init__(self, columns: tuple[Column, ...], axes: int) -> None:
+        self.columns = columns
+        self.axes: list[dict] = [{} for _ in range(axes)]
+        self.types: list[Any] = [None] * axes
+        self.groups: dict[tuple[int, ...], int] = {}
+        n = len(columns)
+        self.count = np.zeros(0, np.int64)
+        self.moments = np.zeros((n, 0, 6))
+        self.whole = np.zeros((n, 0, 8), np.int64)
+        self.lost = np.zeros((n, 0), np.int64)
+        self.bound = np.zeros((n, 0), np.int64)
+        self.bins: list[list[p.Ragged]] = [[] for _ in columns]
+        self.registers: list[list[p.Ragged]] = [[] for _ in columns]
+        self.texts = [Text() for _ in columns]
+        self.tables: dict[int, list] = {}
+
+    def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        local, groups = self._groups(encoded)
+        self.count += np.bincount(groups[local], minlength=len(self.count))
+        for i, c in enumerate(self.columns):
+            values = rows.column(c.name)
+            if c.kind == "other":
+                gone = np.concatenate([a.is_null().to_numpy(zero_copy_only=False) for a in chunks_of(values)] or [[]])
+                self.whole[i, :, p.MISSING] += np.bincount(groups[local[gone.astype(bool)]], minlength=len(self.count))
+                continue
+            at = 0
+            for part in chunks_of(values):
+                codes = local[at : at + len(part)]
+                at += len(part)
+                if c.kind == "text":
+                    self._text(i, c, part, codes, groups)
+                else:
+                    for v in numeric(part):
+                        self._numbers(i, c, v, codes, groups)
+
+    def _groups(self, encoded: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """Each row's group within this batch, and the batch's groups as numbers that last."""
+        sizes = [max(1, len(labels)) for _, labels in encoded]
+        flat = encoded[0][0]
+        for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
+            flat = flat * size + codes
+        total = int(np.prod(sizes, dtype=float))
+        if total <= 4 * len(flat) + 1024:
+            seen = np.flatnonzero(np.bincount(flat, minlength=total))
+            back = np.zeros(total, np.int64)
+            back[seen] = np.arange(len(seen))
+            local = back[flat]
+        else:
+            seen, local = np.unique(flat, return_inverse=True)
+        own = []
+        for a in reversed(range(len(encoded))):
+            labels = encoded[a][1]
+            self.types[a] = labels.dtype
+            index = self.axes[a]
+            plain = labels.view(np.int64) if labels.dtype.kind == "M" else labels
+            mine = np.array([index.setdefault(_hashable(v), len(index)) for v in plain.tolist()], np.int64).reshape(-1)
+            own.append(mine[seen % sizes[a]])
+            seen = seen // sizes[a]
+        rows = np.stack(own[::-1], axis=1).tolist()
+        groups = np.array([self.groups.setdefault(tuple(r), len(self.groups)) for r in rows], np.int64)
+        self._grow(len(self.groups))
+        return local, groups
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self.count)
+        if more > 0:
+            room = max(more, len(self.count) // 2)  # columns are kept a little larger than their groups
+            n = len(self.columns)
+            self.count = np.concatenate([self.count, np.zeros(room, np.int64)])
+            self.moments = np.concatenate([self.moments, p.empty_moments(n, room)], axis=1)
+            self.whole = np.concatenate([self.whole, p.empty_whole(n, room)], axis=1)
+            self.lost = np.concatenate([self.lost, np.zeros((n, room), np.int64)], axis=1)
+            self.bound = np.concatenate([self.bound, np.zeros((n, room), np.int64)], axis=1)
+
+    def _numbers(self, i: int, c: Column, v: Values, codes: np.ndarray, groups: np.ndarray) -> None:
+        n = len(groups)
+        moments = np.zeros((n, 6))
+        moments[:, p.MIN], moments[:, p.MAX] = np.inf, -np.inf
+        whole = p.empty_whole(1, n)[0]
+        whole_numbers = v.values.dtype == np.int64
+        floats = v.values.astype(np.float64) if whole_numbers else v.values
+        exact = v.values if whole_numbers else NO_INTEGERS
+        keys, cells, used = self._table(i) if c.asked.histogram else (NO_KEYS, NO_CELLS, np.zeros(1, np.int64))
+        lasting = groups[codes]
+        start = 0
+        while True:
+            done = k.grouped(
+                floats[start:], exact[start:] if whole_numbers else exact, whole_numbers, v.valid, v.offset + start,
+                v.nulls, codes[start:], lasting[start:], c.plan.arrays, c.plan.size, moments, whole, keys, cells, used,
+            )  # fmt: skip
+            start += done
+            if start >= len(floats):
+                break
+            keys, cells, used = self._larger(i, c)
+        at = groups
+        self.moments[i, at] = p.join_moments(self.moments[i, at], centred(moments))
+        self.whole[i, at] = p.join_whole(self.whole[i, at], whole)
+        if c.asked.p:
+            registers = np.zeros((n, 1 << c.asked.p), np.uint8)
+            hashes = np.empty(len(floats), np.uint64)
+            k.hash_numbers(v.values if whole_numbers else (floats + 0.0).view(np.int64), hashes)
+            if not whole_numbers and not np.isfinite(floats).all():
+                keep = np.isfinite(floats)
+                keep &= _mask(v)
+                k.grouped_registers(hashes[keep], v.valid, 0, False, codes[keep], registers, c.asked.p)
+            else:
+                k.grouped_registers(hashes, v.valid, v.offset, v.nulls, codes, registers, c.asked.p)
+            self._keep_registers(i, registers, groups)
+
+    def _table(self, i: int) -> list:
+        if i not in self.tables:
+            self.tables[i] = [np.full(1 << 14, -1, np.int64), _cells(1 << 14), np.zeros(1, np.int64)]
+        return self.tables[i]
+
+    def _larger(self, i: int, c: Column) -> list:
+        keys, cells, used = self.tables[i]
+        if len(keys) >= 1 << 20:  # large enough: hand its bins over and start again
+            self._flush(i, c)
+        else:
+            more = [np.full(4 * len(keys), -1, np.int64), _cells(4 * len(keys)), used]
+            k.rehash(keys, cells, more[0], more[1])
+            self.tables[i] = more
+        return self.tables[i]
+
+    def _flush(self, i: int, c: Column) -> None:
+        keys, cells, used = self.tables[i]
+        at = np.flatnonzero(keys >= 0)
+        slot = keys[at] % c.plan.size
+        found = cells[at]
+        self.bins[i].append(
+            p.join_bins(
+                {
+                    "group": keys[at] // c.plan.size,
+                    "low": c.plan.bin_low[slot],
+                    "bits": c.plan.bin_bits[slot],
+                    "count": found[:, 0].astype(np.int64),
+                    "min": found[:, 1],
+                    "max": found[:, 2],
+                }
+            )
+        )
+        if len(self.bins[i]) > 8:
+            self.bins[i] = [p.join_bins(_concat(self.bins[i]))]
+        keys[:] = -1
+        cells[:] = (0.0, np.inf, -np.inf)
+        used[0] = 0
+
+    def _text(self, i: int, c: Column, array: Any, codes: np.ndarray, groups: np.ndarray) -> None:
+        n = len(groups)
+        own, words = coded(array, always=True)
+        assert own is not None
+        missing = np.zeros(n, np.int64)
+        bits = bitmap(array if not _is_dictionary(array) else array.indices)
+        if n * max(1, len(words)) <= 1 << 22:
+            counts = np.zeros((n, max(1, len(words))), np.int64)
+            k.count_pairs(codes, own, *bits, counts, missing)
+            group, which = np.nonzero(counts)
+            count = counts[group, which]
+        else:
+            there = _mask(Values(own, *bits))
+            missing += np.bincount(codes[~there], minlength=n)
+            key, count = np.unique(codes[there] * len(words) + own[there], return_counts=True)
+            group, which = key // len(words), key % len(words)
+        self.whole[i, groups, p.MISSING] += missing
+        if c.asked.p and len(words):
+            registers = np.zeros((n, 1 << c.asked.p), np.uint8)
+            hashes = hash_words(words)[which]
+            k.grouped_registers(hashes, NO_REGISTERS, 0, False, group, registers, c.asked.p)
+            self._keep_registers(i, registers, groups)
+        if c.asked.top and len(words):
+            self.texts[i].add(groups[group], words.to_pylist(), which, count)
+            self.texts[i].shrink(self.lost[i], self.bound[i])
+
+    def _keep_registers(self, i: int, registers: np.ndarray, groups: np.ndarray) -> None:
+        t = registers_of(registers)
+        t["group"] = groups[t["group"]]
+        self.registers[i].append(t)
+        if sum(len(x["rank"]) for x in self.registers[i]) > 1 << 21:
+            self.registers[i] = [p.join_registers(_concat(self.registers[i]))]
+
+    def partial(self) -> p.Partial:
+        n = len(self.groups)
+        bins, tops, registers = [], [], []
+        for i, c in enumerate(self.columns):
+            if i in self.tables:
+                self._flush(i, c)
+            bins.append(p.join_bins(_concat(self.bins[i])) if self.bins[i] else p.empty(p.BIN_TYPES))
+            tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
+            found = self.registers[i]
+            registers.append(p.join_registers(_concat(found)) if found else p.empty(p.REGISTER_TYPES))
+        labels = []
+        for index, kind in zip(self.axes, self.types, strict=True):
+            if kind is not None and kind.kind == "M":
+                labels.append(np.array(list(index), np.int64).view(kind))
+            elif kind is not None and kind.kind == "f":
+                labels.append(np.array([np.nan if v is None else v for v in index]))
+            else:
+                text = np.empty(len(index), dtype=object)
+                text[:] = list(index)
+                labels.append(text)
+        codes = np.array(list(self.groups), np.int64).reshape(n, len(self.axes))
+        return p.Partial(
+            tuple(labels), codes, self.count[:n], self.moments[:, :n], self.whole[:, :n], self.lost[:, :n],
+            self.bound[:, :n], bins, tops, registers,
+        )  # fmt: skip
+
+
+def count_pieces(
+    table: Any,
+    pieces: Iterable[Any],
+    columns: tuple[Column, ...],
+    axes: tuple[Axis, ...],
+    told: Callable[[Any, int], None] | None = None,
+) -> p.Partial:
+    """Count some pieces of a table. ``told(piece, rows)`` is called after each; it may raise to stop."""
+    counted = Grouped(columns, len(axes)) if axes else Flat(columns)
+    for piece in pieces:
+        seen = 0
+        for rows in table.batches(piece):
+            if rows.count:
+                counted.add(rows, [a.encode(rows.column(a.column)) for a in axes])
+            seen += rows.count
+            if told is not None:
+                told(None, 0)
+        if told is not None:
+            told(piece, seen)
+    return counted.partial()
+
+
+def coded(array: Any, always: bool = False) -> tuple[np.ndarray | None, Any]:
+    """A text array as codes and the words that they point to; no codes where nearly every value is a new word."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not _is_dictionary(array):
+        if not always and len(array) > 20_000:
+            head = array.slice(len(array) // 2, 4096)
+            if pc.count_distinct(head).as_py() > 1024:
+                return None, None
+        array = array.dictionary_encode()
+    words = array.dictionary
+    if pa.types.is_string_view(words.type):
+        words = words.cast(pa.large_string())
+    indices = array.indices
+    if not pa.types.is_int32(indices.type):
+        indices = indices.cast(pa.int32())
+    buffer = indices.buffers()[1]
+    if buffer is None:
+        return np.zeros(len(indices), np.int32), words
+    return np.frombuffer(buffer, np.int32)[indices.offset : indices.offset + len(indices)], words
+
+
+def hash_words(words: Any) -> np.ndarray:
+    """A 64-bit hash of each string of an Arrow array without nulls."""
+    import pyarrow as pa
+
+    out = np.empty(len(words), np.uint64)
+    if not len(words):
+        return out
+    wide = pa.types.is_large_string(words.type)
+    _, offsets, data = words.buffers()
+    starts = np.frombuffer(offsets, np.int64 if wide else np.int32)[words.offset : words.offset + len(words) + 1]
+    k.hash_text(np.frombuffer(data, np.uint8) if data is not None and data.size else NO_REGISTERS, starts, out)
+    return out
+
+
+def frequent(array: Any, hashes: np.ndarray) -> tuple[list[str], np.ndarray, int, int]:
+    """The most frequent strings of an array with very many: (words, counts, rows of the others, largest of those)."""
+    ordered = np.sort(hashes)
+    cuts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(cuts, len(ordered)))
+    if len(cuts) <= p.TOP_LIMIT:
+        kept = np.arange(len(cuts))
+    else:
+        kept = np.argsort(-counts, kind="stable")[: p.TOP_KEPT]
+        kept = kept[counts[kept] > 1]
+    rest = np.ones(len(cuts), bool)
+    rest[kept] = False
+    kept = np.sort(kept)
+    chosen = ordered[cuts[kept]]
+    first = np.full(len(chosen), -1, np.int64)
+    if len(chosen):
+        at = np.minimum(np.searchsorted(chosen, hashes), len(chosen) - 1)
+        hit = np.flatnonzero(chosen[at] == hashes)[::-1]
+        first[at[hit]] = hit
+    words = array.take(first).to_pylist() if len(chosen) else []
+    largest = int(counts[rest].max()) if rest.any() else 0
+    return words, counts[kept].astype(np.int64), int(counts[rest].sum()), largest
+
+
+def bins_of_cells(cells: np.ndarray, plan: Plan) -> p.Ragged:
+    """Counted bins of a plan as ragged rows of group 0."""
+    at = np.flatnonzero(cells[:, 0])
+    at = at[np.argsort(plan.bin_low[at], kind="stable")]
+    return {
+        "group": np.zeros(len(at), np.int64),
+        "low": plan.bin_low[at],
+        "bits": plan.bin_bits[at],
+        "count": cells[at, 0].astype(np.int64),
+        "min": cells[at, 1].copy(),
+        "max": cells[at, 2].copy(),
+    }
+
+
+def registers_of(registers: np.ndarray) -> p.Ragged:
+    """Raised registers, one row of the input a group, as ragged rows."""
+    group, index = np.nonzero(registers)
+    return {"group": group, "index": index.astype(np.uint16), "rank": registers[group, index]}
+
+
+def centred(moments: np.ndarray) -> np.ndarray:
+    """``[n, pivot, sum(x - pivot), sum((x - pivot)**2), min, max]`` as ``[n, mean, sum, m2, min, max]``."""
+    out = moments.copy()
+    n = np.maximum(moments[:, 0], 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        out[:, p.MEAN] = moments[:, 1] + moments[:, 2] / n
+        out[:, p.SUM] = moments[:, 1] * moments[:, 0] + moments[:, 2]
+        out[:, p.M2] = np.maximum(moments[:, 3] - moments[:, 2] * (moments[:, 2] / n), 0.0)
+    return out
+
+
+def _cells(size: int) -> np.ndarray:
+    out = np.zeros((size, 3))
+    out[:, 1], out[:, 2] = np.inf, -np.inf
+    return out
+
+
+def _concat(tables: list[p.Ragged]) -> p.Ragged:
+    return {key: np.concatenate([t[key] for t in tables]) for key in tables[0]}
+
+
+def _mask(v: Values) -> np.ndarray:
+    from workbench.cubes.columns import valid_mask
+
+    return valid_mask(v)
+
+
+def _is_dictionary(array: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_dictionary(array.type)
+
+
+def _hashable(v: Any) -> Any:
+    return None if isinstance(v, float) and v != v else v

@@ -1,0 +1,123 @@
+"""Measures: what a cube keeps of each column, beside its rows, missing, NaN and infinite values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.errors import WorkbenchError, nearest
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sum (integers exactly), mean, variance, smallest and largest of a numeric column; None: of every one."""
+
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in bins made from the bits of a numeric column's values; with them its ``Moments``. None: every one.
+
+    relative: the widest bin as a fraction of its values; 0.001 gives quantiles to 0.1 %. None: bins by mass only.
+    bins: about how many bins a column may have in a cube; None: 12,288 without axes, 2,048 with axes.
+    """
+
+    column: str | None = None
+    relative: float | None = None
+    bins: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.relative is not None and not 1e-9 <= self.relative <= 0.5:
+            raise WorkbenchError(f"Histogram got relative={self.relative!r}; a fraction from 1e-9 to 0.5 is wanted.")
+        if self.bins is not None and not 16 <= self.bins <= 1_000_000:
+            raise WorkbenchError(f"Histogram got bins={self.bins!r}; a number from 16 to 1,000,000 is wanted.")
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """About how many different values: HyperLogLog with 2**p registers. None: every column.
+
+    p: 4 to 16; relative standard error 1.04 / sqrt(2**p). None: 14 (0.8 %) without axes, 10 (3.3 %) with axes.
+    Flajolet, Fusy, Gandouet, Meunier (2007); small ranges by linear counting. Exact where all values were kept.
+    """
+
+    column: str | None = None
+    p: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.p is not None and not 4 <= self.p <= 16:
+            raise WorkbenchError(f"Distinct got p={self.p!r}; a whole number from 4 to 16 is wanted.")
+
+
+@dataclass(frozen=True)
+class Top:
+    """Counts of a text column's values, exact up to 10,000 of them, then the most frequent with a bound. None: all."""
+
+    column: str | None = None
+
+
+Measure = Moments | Histogram | Distinct | Top
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is counted of one column."""
+
+    moments: bool = False
+    histogram: bool = False
+    relative: float | None = None
+    bins: int | None = None
+    p: int = 0
+    top: bool = False
+
+
+def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, Asked]:
+    """What to count of each column, or a clear error.
+
+    of: None (everything of every column), or column names (everything of those) and measures.
+    """
+    numeric = {c for c, k in kinds.items() if k not in ("text", "other")}
+    p = 10 if grouped else 14
+    bins = 2_048 if grouped else 12_288
+    if of is None:
+        of = list(kinds)
+    elif isinstance(of, str | Moments | Histogram | Distinct | Top) or not isinstance(of, Iterable):
+        of = [of]
+    out: dict[str, dict[str, Any]] = {}
+    for item in of:
+        if isinstance(item, str):
+            if item not in kinds:
+                raise WorkbenchError(f"of= names {item!r}, which is not a column here; {nearest(item, kinds)}")
+            items: list[Measure] = [Distinct(item)] if kinds[item] != "other" else []
+            items += [Histogram(item)] if item in numeric else [Top(item)] if kinds[item] == "text" else []
+            out.setdefault(item, {})
+        elif isinstance(item, Moments | Histogram | Distinct | Top):
+            items = [item]
+        else:
+            raise WorkbenchError(
+                f"of= got {item!r}; a column's name, Moments(), Histogram(), Distinct() or Top() is wanted."
+            )
+        for m in items:
+            wanted = numeric if isinstance(m, Moments | Histogram) else set(kinds) - numeric if isinstance(m, Top) else {
+                c for c, k in kinds.items() if k != "other"
+            }
+            if m.column is not None and m.column not in kinds:
+                raise WorkbenchError(f"of= names {m.column!r}, which is not a column here; {nearest(m.column, kinds)}")
+            if m.column is not None and m.column not in wanted:
+                raise WorkbenchError(
+                    f"{type(m).__name__}({m.column!r}) cannot be counted: the column is {kinds[m.column]}; "
+                    f"columns that can: {', '.join(sorted(wanted)) or 'none'}."
+                )
+            for c in [m.column] if m.column is not None else [c for c in kinds if c in wanted]:
+                asked = out.setdefault(c, {})
+                if isinstance(m, Histogram):
+                    asked.update(moments=True, histogram=True, relative=m.relative, bins=m.bins or bins)
+                elif isinstance(m, Moments):
+                    asked.update(moments=True)
+                elif isinstance(m, Distinct):
+                    asked.update(p=m.p or p)
+                elif kinds[c] == "text":
+                    asked.update(top=True)
+    return {c: Asked(**out[c]) for c in kinds if c in out}

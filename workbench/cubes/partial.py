@@ -1,0 +1,260 @@
+"""Partial counts of some rows, and how they join: the one place where cubes are added.
+
+A ``Partial`` is a cube with only the groups that have rows. Joining is exact for every count, integer sum, extreme,
+register and bin, in any order and grouping; float sums, means and variances agree to rounding (Chan, Golub and LeVeque
+1983). Top values are exact up to ``TOP_LIMIT`` distinct values of a column, then short by no more than a stated bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+TOP_LIMIT = 10_000  # distinct values of one text column that are counted exactly
+TOP_KEPT = 1_000  # values kept of a column that has more
+
+# columns of Partial.moments and Partial.whole
+N, MEAN, SUM, M2, MIN, MAX = range(6)
+MISSING, NAN, POSINF, NEGINF, LOW, HIGH, IMIN, IMAX = range(8)
+SMALLEST, LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
+Ragged = dict[str, np.ndarray]
+
+BIN_TYPES = {"group": np.int64, "low": np.int64, "bits": np.uint8, "count": np.int64, "min": float, "max": float}
+TOP_TYPES = {"group": np.int64, "value": object, "count": np.int64}
+REGISTER_TYPES = {"group": np.int64, "index": np.uint16, "rank": np.uint8}
+
+
+def empty(types: dict) -> Ragged:
+    """No rows of a ragged table."""
+    return {k: np.zeros(0, t) for k, t in types.items()}
+
+
+def empty_moments(columns: int, groups: int) -> np.ndarray:
+    """No values seen: float64 of shape (columns, groups, 6)."""
+    out = np.zeros((columns, groups, 6))
+    out[..., MIN], out[..., MAX] = np.inf, -np.inf
+    return out
+
+
+def empty_whole(columns: int, groups: int) -> np.ndarray:
+    """No rows seen: int64 of shape (columns, groups, 8)."""
+    out = np.zeros((columns, groups, 8), np.int64)
+    out[..., IMIN], out[..., IMAX] = LARGEST, SMALLEST
+    return out
+
+
+@dataclass
+class Partial:
+    """Counts of some rows: ``labels[axis]``, ``codes[group, axis]``, ``count[group]`` and a row a column of the rest."""
+
+    labels: tuple[np.ndarray, ...]
+    codes: np.ndarray
+    count: np.ndarray
+    moments: np.ndarray
+    whole: np.ndarray
+    lost: np.ndarray  # int64 (columns, groups): rows of text not attributed to a kept value
+    bound: np.ndarray  # int64 (columns, groups): the most by which any value's count is short
+    bins: list[Ragged] = field(default_factory=list)
+    tops: list[Ragged] = field(default_factory=list)
+    registers: list[Ragged] = field(default_factory=list)
+
+    @property
+    def groups(self) -> int:
+        return len(self.count)
+
+
+def join(parts: Sequence[Partial]) -> Partial:
+    """The sum of partial counts."""
+    if len(parts) == 1:
+        return parts[0]
+    axes = len(parts[0].labels)
+    columns = len(parts[0].moments)
+    labels, remaps = [], []
+    for a in range(axes):
+        merged = unique_labels(np.concatenate([p.labels[a] for p in parts]))
+        labels.append(merged)
+        remaps.append([positions(p.labels[a], merged) for p in parts])
+    packed = []
+    for k, p in enumerate(parts):
+        key = np.zeros(p.groups, np.int64)
+        for a in range(axes):
+            key = key * max(1, len(labels[a])) + remaps[a][k][p.codes[:, a]]
+        packed.append(key)
+    keys = np.unique(np.concatenate(packed)) if axes else np.zeros(1, np.int64)
+    where = [np.searchsorted(keys, key) for key in packed]
+    groups = len(keys)
+    codes = np.zeros((groups, axes), np.int64)
+    rest = keys.copy()
+    for a in reversed(range(axes)):
+        rest, codes[:, a] = np.divmod(rest, max(1, len(labels[a])))
+    count = np.zeros(groups, np.int64)
+    moments, whole = empty_moments(columns, groups), empty_whole(columns, groups)
+    lost, bound = np.zeros((columns, groups), np.int64), np.zeros((columns, groups), np.int64)
+    for p, at in zip(parts, where, strict=True):
+        count[at] += p.count
+        moments[:, at] = join_moments(moments[:, at], p.moments)
+        whole[:, at] = join_whole(whole[:, at], p.whole)
+        lost[:, at] += p.lost
+        bound[:, at] += p.bound
+    return Partial(
+        tuple(labels),
+        codes,
+        count,
+        moments,
+        whole,
+        lost,
+        bound,
+        [join_bins(stack([p.bins[c] for p in parts], where)) for c in range(columns)],
+        [join_tops(stack([p.tops[c] for p in parts], where)) for c in range(columns)],
+        [join_registers(stack([p.registers[c] for p in parts], where)) for c in range(columns)],
+    )
+
+
+def unique_labels(labels: np.ndarray) -> np.ndarray:
+    """Distinct labels in order; the missing one (NaN, NaT) last, "(missing)" in its place in the alphabet."""
+    if labels.dtype == object:
+        return np.array(sorted(set(labels.tolist())), dtype=object)
+    return np.unique(labels)
+
+
+def positions(labels: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Where each label stands in ``among``."""
+    if labels.dtype == object:
+        index = {v: i for i, v in enumerate(among.tolist())}
+        return np.array([index[v] for v in labels.tolist()], np.int64).reshape(-1)
+    if labels.dtype.kind == "f":
+        at = np.searchsorted(among, labels)
+        return np.where(np.isnan(labels), len(among) - 1, at)
+    if labels.dtype.kind == "M":
+        return np.where(np.isnat(labels), len(among) - 1, np.searchsorted(among, labels))
+    return np.searchsorted(among, labels)
+
+
+def stack(tables: Sequence[Ragged], where: Sequence[np.ndarray]) -> Ragged:
+    """Ragged tables one after the other, their groups renumbered."""
+    out = {k: np.concatenate([t[k] for t in tables]) for k in tables[0] if k != "group"}
+    out["group"] = np.concatenate([w[t["group"]] for t, w in zip(tables, where, strict=True)])
+    return out
+
+
+def join_moments(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum of ``[n, mean, sum, m2, min, max]`` rows: pairwise update of Chan, Golub and LeVeque (1983)."""
+    out = a.copy()
+    n = a[..., N] + b[..., N]
+    share = np.divide(b[..., N], n, out=np.zeros_like(n), where=n > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        delta = b[..., MEAN] - a[..., MEAN]
+        mean = a[..., MEAN] + delta * share
+        m2 = a[..., M2] + b[..., M2] + delta * delta * (a[..., N] * share)
+        out[..., SUM] = a[..., SUM] + b[..., SUM]
+    only_b, only_a = a[..., N] == 0, b[..., N] == 0
+    out[..., N] = n
+    out[..., MEAN] = np.where(only_b, b[..., MEAN], np.where(only_a, a[..., MEAN], mean))
+    out[..., M2] = np.where(only_b, b[..., M2], np.where(only_a, a[..., M2], m2))
+    out[..., MIN] = np.minimum(a[..., MIN], b[..., MIN])
+    out[..., MAX] = np.maximum(a[..., MAX], b[..., MAX])
+    return out
+
+
+def join_whole(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum of ``[missing, nan, +inf, -inf, low limb, high limb, min, max]`` rows; the low limb carries into the high."""
+    out = a + b
+    carry = out[..., LOW] >> 32
+    out[..., LOW] &= 0xFFFFFFFF
+    out[..., HIGH] += carry
+    out[..., IMIN] = np.minimum(a[..., IMIN], b[..., IMIN])
+    out[..., IMAX] = np.maximum(a[..., IMAX], b[..., IMAX])
+    return out
+
+
+def join_bins(t: Ragged) -> Ragged:
+    """Add bins. Bins are aligned blocks, so two of them nest or do not meet; where they nest the larger takes all.
+
+    The result is the set of largest blocks of all that came in, whatever the order: adding is associative.
+    """
+    if not len(t["low"]):
+        return t
+    order = np.lexsort((-t["bits"].astype(np.int16), t["low"], t["group"]))
+    t = {k: v[order] for k, v in t.items()}
+    group, low = t["group"], t["low"]
+    high = low + ((np.int64(1) << t["bits"].astype(np.int64)) - 1)
+    new = np.ones(len(low), bool)
+    new[1:] = (group[1:] != group[:-1]) | (low[1:] != low[:-1])
+    # Blocks nest or do not meet, so a block with others inside has one of them as its neighbour in this order.
+    if np.any((group[1:] == group[:-1]) & (low[1:] <= high[:-1]) & ((low[1:] != low[:-1]) | (high[1:] != high[:-1]))):
+        starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
+        for a, b in zip(starts, np.append(starts[1:], len(low)), strict=True):
+            reach = np.maximum.accumulate(high[a:b])
+            new[a + 1 : b] = low[a + 1 : b] > reach[:-1]
+    first = np.flatnonzero(new)
+    return {
+        "group": group[first],
+        "low": low[first],
+        "bits": t["bits"][first],
+        "count": np.add.reduceat(t["count"], first),
+        "min": np.minimum.reduceat(t["min"], first),
+        "max": np.maximum.reduceat(t["max"], first),
+    }
+
+
+def join_tops(t: Ragged) -> Ragged:
+    """Add counts of text values."""
+    if not len(t["count"]):
+        return t
+    values, back = factorize(t["value"])
+    key = t["group"] * len(values) + back
+    unique, at = np.unique(key, return_inverse=True)
+    return {"group": unique // len(values), "value": values[unique % len(values)], "count": _add_at(at, t["count"])}
+
+
+def factorize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct texts in order and each one's position."""
+    unique = np.array(sorted(set(values.tolist())), dtype=object)
+    index = {v: i for i, v in enumerate(unique.tolist())}
+    return unique, np.fromiter((index[v] for v in values.tolist()), np.int64, len(values))
+
+
+def _add_at(at: np.ndarray, count: np.ndarray) -> np.ndarray:
+    out = np.zeros(int(at.max()) + 1 if len(at) else 0, np.int64)
+    np.add.at(out, at, count)
+    return out
+
+
+def join_registers(t: Ragged) -> Ragged:
+    """Merge HyperLogLog registers: the larger rank."""
+    if not len(t["rank"]):
+        return t
+    key = t["group"] << 16 | t["index"].astype(np.int64)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    key = key[first]
+    rank = np.maximum.reduceat(t["rank"][order], first)
+    return {"group": key >> 16, "index": (key & 0xFFFF).astype(np.uint16), "rank": rank}
+
+
+def trim_tops(t: Ragged, lost: np.ndarray, bound: np.ndarray) -> Ragged:
+    """Keep ``TOP_KEPT`` values a group where a column has more than ``TOP_LIMIT``; what is dropped is accounted for.
+
+    ``lost`` and ``bound`` (int64, one a group) are added to in place.
+    """
+    many = np.bincount(t["group"], minlength=len(lost)) > TOP_LIMIT if len(t["group"]) else np.zeros(0, bool)
+    if not many.any():
+        return t
+    order = np.lexsort((t["value"], -t["count"], t["group"])) if len(t["value"]) < 50_000 else _by_count(t)
+    t = {k: v[order] for k, v in t.items()}
+    start = np.searchsorted(t["group"], np.arange(len(lost)))
+    place = np.arange(len(t["group"])) - start[t["group"]]
+    drop = many[t["group"]] & (place >= TOP_KEPT)
+    np.add.at(lost, t["group"][drop], t["count"][drop])
+    most = np.zeros(len(lost), np.int64)
+    np.maximum.at(most, t["group"][drop], t["count"][drop])
+    bound += most
+    return {k: v[~drop] for k, v in t.items()}
+
+
+def _by_count(t: Ragged) -> np.ndarray:
+    return np.lexsort((-t["count"], t["group"]))

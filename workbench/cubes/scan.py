@@ -1,0 +1,187 @@
+"""The pass: a table counted once into a cube, as a tree of sums on the workers at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.cubes.algebra import to_dataset
+from workbench.cubes.axes import Period, check_axes
+from workbench.cubes.measures import Asked, check_measures
+from workbench.errors import WorkbenchError, nearest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from workbench.cubes.axes import Axis
+    from workbench.cubes.counting import Column
+
+SAMPLE = 65_536
+
+
+def cube(
+    table: Any,
+    by: Any = (),
+    of: Any = None,
+    *,
+    cluster: Any = None,
+    plan: xr.Dataset | None = None,
+    onto: str | Path | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Count a table in one pass into a cube: a small labelled dataset that adds.
+
+    table: an opened table, an address, an Arrow table or a pandas DataFrame.
+    by: axes (``Category``, ``Period``, ``Bins``, or a column's name for a category); none: one cell for all rows.
+    of: columns (everything of each) and measures (``Moments``, ``Histogram``, ``Distinct``, ``Top``); None: everything
+        of every column, the full profile.
+    cluster: "threads" (default), "processes", "cuda", a scheduler's address, or workers from ``cluster()``.
+    plan: a cube whose bins are used, so that histograms add without loss of resolution.
+    onto: the folder of a cube store: counts only what the store has not seen, commits it, gives the sum of all.
+    progress: a bar for passes over two seconds; None: where somebody can see it.
+
+    The cube has the axes' dims, then "column". Variables: ``count`` (rows), ``missing``, ``nan``, ``infinite``,
+    ``values`` (finite values), ``sum``, ``mean``, ``min``, ``max`` and what the readers ``quantile``, ``histogram``,
+    ``categories``, ``distinct`` and ``std`` need. Times are microseconds since 1970 UTC, booleans 0 and 1. Decimals and
+    unsigned 64-bit integers are counted as floats. Missing is a null; NaN and infinities are counted beside it, and
+    sums, means, extremes and quantiles are over the finite values.
+
+    Raises WorkbenchError for unknown columns, axes that do not fit their column, and cubes over the cell limit.
+
+    >>> import pyarrow as pa
+    >>> c = cube(pa.table({"model": ["a", "b", "a"], "ms": [1.0, 2.0, None]}), by="model", of="ms")
+    >>> c["count"].to_series().to_dict()
+    {'a': 2, 'b': 1}
+    >>> int(c["missing"].sel(model="a", column="ms"))
+    1
+    """
+    from workbench.clusters import workers
+    from workbench.cubes.memory import as_table
+
+    table = as_table(table)
+    axes = check_axes(by)
+    _check_axis_columns(axes, table)
+    if onto is not None:
+        from workbench.cubes.store import count_onto
+
+        return count_onto(onto, table, axes, of, cluster=cluster, plan=plan, progress=progress)
+    with workers(cluster) as crew:
+        columns = plan_columns(table, axes, of, plan)
+        part = run(table, table.pieces(), columns, axes, crew, progress)
+    return finished(part, table, columns, axes)
+
+
+def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset | None) -> tuple[Column, ...]:
+    """What to count of each column, with the bins of the numeric ones drawn from a sample or taken from a cube."""
+    from workbench.cubes.columns import floats_of, whole_type
+    from workbench.cubes.counting import Column
+    from workbench.cubes.plan import EMPTY, Plan, make_plan
+
+    kinds = dict(table.kinds)
+    for f in table.schema:
+        if kinds[f.name] == "integer" and not whole_type(f.type):
+            kinds[f.name] = "number"  # unsigned 64-bit
+    asked = check_measures(of, kinds, bool(axes))
+    known: dict[str, np.ndarray] = {}
+    if like is not None:
+        from workbench.cubes.algebra import plans_of
+
+        known = plans_of(like)
+    fresh = [c for c, a in asked.items() if a.histogram and c not in known]
+    drawn = table.sample(SAMPLE, fresh) if fresh else {}
+    out = []
+    for c, a in asked.items():
+        plan = EMPTY
+        if a.histogram and c in known:
+            plan = Plan(known[c])
+        elif a.histogram:
+            whole = kinds[c] in ("integer", "boolean", "time")
+            bounds = table.bounds(c) if whole else None
+            if kinds[c] == "boolean":
+                bounds = (0, 1)
+            values = floats_of(drawn[c]) if len(drawn[c]) else np.zeros(0)
+            plan = make_plan(values, bins=a.bins or 12_288, relative=a.relative, whole_numbers=whole, bounds=bounds)
+        out.append(Column(c, kinds[c], a, plan))
+    return tuple(out)
+
+
+def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: Any, progress: bool | None) -> Any:
+    """The partial of some pieces, counted by a crew of workers."""
+    from workbench.cubes import partial as p
+    from workbench.cubes.counting import count_pieces
+
+    if not pieces:
+        return count_pieces(table, [], columns, axes)
+    shares = share(pieces, crew.size * (1 if crew.local else 4))
+    return crew.tree(count_pieces, [(table, s, columns, axes) for s in shares], p.join, pieces, progress)
+
+
+def share(pieces: list, parts: int) -> list[list]:
+    """Runs of neighbouring pieces of about equal rows (or bytes), at most ``parts`` of them."""
+    weight = np.array([float(x.rows if x.rows is not None else x.nbytes) for x in pieces]) + 1.0
+    edge = np.cumsum(weight) - weight / 2
+    which = np.minimum((edge / weight.sum() * parts).astype(int), parts - 1)
+    return [[x for x, w in zip(pieces, which, strict=True) if w == i] for i in np.unique(which)]
+
+
+def finished(part: Any, table: Any, columns: tuple, axes: tuple[Axis, ...]) -> xr.Dataset:
+    """A partial as a cube with its recipe."""
+    from workbench import __version__
+
+    about = [
+        {"name": c.name, "kind": c.kind, "whole": c.kind in ("integer", "boolean", "time"), "asked": _asked(c)}
+        for c in columns
+    ]
+    recipe = {
+        "source": str(table.source),
+        "source_version": str(table.version),
+        "where": [list(w) if isinstance(w, tuple | list) else str(w) for w in getattr(table, "where", ())],
+        "workbench_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    plans = {c.name: c.plan.nodes for c in columns if len(c.plan.nodes)}
+    if axes and not part.groups:
+        part = _no_rows(part, axes)
+    return to_dataset(part, [a.recipe() for a in axes], about, plans, recipe)
+
+
+def _asked(c: Column) -> dict[str, Any]:
+    a: Asked = c.asked
+    return {
+        "whole": c.kind in ("integer", "boolean", "time"),
+        "moments": a.moments,
+        "histogram": a.histogram,
+        "relative": a.relative,
+        "p": a.p,
+        "top": a.top,
+    }
+
+
+def _no_rows(part: Any, axes: tuple[Axis, ...]) -> Any:
+    types = [np.dtype("datetime64[us]") if isinstance(a, Period) else np.dtype(float) if hasattr(a, "edges") else np.dtype(object) for a in axes]
+    part.labels = tuple(np.zeros(0, t) for t in types)
+    return part
+
+
+def _check_axis_columns(axes: Iterable[Any], table: Any) -> None:
+    kinds = table.kinds
+    for a in axes:
+        if a.column not in kinds:
+            raise WorkbenchError(f"by= names {a.column!r}, which is not a column here; {nearest(a.column, kinds)}")
+        kind = kinds[a.column]
+        name = type(a).__name__
+        if name == "Period" and kind != "time":
+            times = [c for c, k in kinds.items() if k == "time"]
+            raise WorkbenchError(
+                f"Period({a.column!r}) wants a time, but the column is {kind}; "
+                f"{'columns that are times: ' + ', '.join(times) if times else 'no column here is a time'}. "
+                f"open_table(..., types={{{a.column!r}: 'time'}}) reads it as one where it can."
+            )
+        if name == "Bins" and kind in ("text", "other"):
+            raise WorkbenchError(f"Bins({a.column!r}) wants a number, but the column is {kind}; use Category for text.")
+        if name == "Category" and kind == "other":
+            raise WorkbenchError(f"Category({a.column!r}) cannot label a nested or binary column.")

@@ -1,0 +1,112 @@
+"""Cubes on disk: one file a cube, written aside and renamed, so that a reader sees the old one or the new one."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def save_cube(cube: xr.Dataset, path: str | Path) -> Path:
+    """Write a cube to a netCDF-4 file, whole or not at all; gives the path back.
+
+    The file is written beside its place, flushed to disk and renamed: a reader, and a kill at any moment, see the old
+    cube or the new one. Any netCDF reader opens it; texts are JSON in UTF-8 bytes, so that every character survives.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain, encoding = _plain(cube)
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    os.close(handle)
+    try:
+        plain.to_netcdf(aside, engine="h5netcdf", encoding=encoding)
+        with open(aside, "rb+") as f:
+            os.fsync(f.fileno())
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+    return path
+
+
+def open_cube(path: str | Path) -> xr.Dataset:
+    """The cube of a file, in host memory. Raises WorkbenchError when there is none, or it is not a whole cube."""
+    import xarray as xr
+
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.nc")) if path.parent.is_dir() else []
+        raise WorkbenchError(f"There is no cube at {path}; {'cubes beside it: ' + ', '.join(near) if near else 'save_cube() makes one'}.")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf", decode_cf=False) as stored:
+            stored.load()
+        return _decoded(stored)
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        raise WorkbenchError(f"{path} cannot be read as a cube ({type(error).__name__}: {str(error)[:200]}); count it again.") from error
+
+
+def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
+    """The same dataset with texts as UTF-8 bytes and times as integers, and how each variable is packed."""
+    import xarray as xr
+
+    data: dict[str, Any] = {}
+    for name, v in cube.variables.items():
+        attrs = dict(v.attrs)
+        attrs["role"] = "coordinate" if name in cube.coords else "variable"
+        if v.dtype == object:
+            raw = json.dumps(v.values.tolist(), ensure_ascii=True).encode()
+            attrs |= {"text_dims": json.dumps(v.dims)}
+            data[f"text_{name}"] = xr.Variable((f"bytes_{name}",), np.frombuffer(raw, np.uint8), attrs)
+        elif v.dtype.kind == "M":
+            attrs |= {"time_unit": "us", "label_dims": json.dumps(v.dims)}
+            data[f"label_{name}"] = xr.Variable(v.dims, v.values.astype("datetime64[us]").view(np.int64), attrs)
+        else:
+            attrs |= {"label_dims": json.dumps(v.dims)}
+            data[f"label_{name}"] = xr.Variable(v.dims, v.values, attrs)
+    plain = xr.Dataset(data, attrs=cube.attrs)
+    packed = {k: {"zlib": True, "complevel": 1, "shuffle": True} for k, v in data.items() if v.size > 64}
+    return plain, packed
+
+
+def _decoded(stored: xr.Dataset) -> xr.Dataset:
+    import xarray as xr
+
+    if "axes" not in stored.attrs:
+        raise WorkbenchError("the file holds no cube")
+    data: dict[str, Any] = {}
+    coords: dict[str, Any] = {}
+    for name, v in stored.variables.items():
+        name = str(name)
+        attrs = {k: x for k, x in v.attrs.items() if k not in ("role", "text_dims", "label_dims", "time_unit")}
+        if name.startswith("text_"):
+            dims = tuple(json.loads(v.attrs["text_dims"]))
+            items = json.loads(v.values.tobytes().decode())
+            values = np.empty(len(items), dtype=object)
+            values[:] = items
+        else:
+            dims = tuple(json.loads(v.attrs["label_dims"]))
+            values = v.values.view("datetime64[us]") if "time_unit" in v.attrs else v.values
+        into = coords if v.attrs["role"] == "coordinate" else data
+        into[name.split("_", 1)[1]] = (dims, values, attrs)
+    return xr.Dataset(data, coords, stored.attrs)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
