@@ -58,21 +58,33 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     if kind in ("time", "text", "boolean"):
         return KINDS[kind]
     if kind == "number":
-        return type_ if type_ in (pa.float32(), pa.float64()) else pa.float32() if at.is_float16(type_) else pa.float64()
+        return (
+            type_ if type_ in (pa.float32(), pa.float64()) else pa.float32() if at.is_float16(type_) else pa.float64()
+        )
     return type_
 
 
-def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
-    """The plain type that holds both plain types, or None where they do not reconcile."""
+def common_type(first: pa.DataType, second: pa.DataType, numbers: bool = False) -> pa.DataType | None:
+    """The plain type that holds both plain types, or None where they do not reconcile.
+
+    Integers and numbers reconcile only with `numbers`: text files cannot say which they mean.
+    """
     if first == second or at.is_null(second):
         return first
     if at.is_null(first):
         return second
+    if numbers and {kind_of(first), kind_of(second)} == {"integer", "number"}:
+        return pa.float64()
     if kind_of(first) != kind_of(second) or kind_of(first) == "other":
         return None
     if kind_of(first) == "integer":
-        return pa.uint64() if at.is_unsigned_integer(first) and at.is_unsigned_integer(second) and 64 in (
-            first.bit_width, second.bit_width) else pa.int64()
+        return (
+            pa.uint64()
+            if at.is_unsigned_integer(first)
+            and at.is_unsigned_integer(second)
+            and 64 in (first.bit_width, second.bit_width)
+            else pa.int64()
+        )
     return KINDS[kind_of(first)]
 
 
@@ -99,7 +111,7 @@ def convert(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     if isinstance(values.type, pa.BaseExtensionType):
         values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
     have = values.type
-    if have == wanted or kind_of(wanted) == "other" and not at.is_null(wanted):
+    if have == wanted or (kind_of(wanted) == "other" and not at.is_null(wanted)):
         return values
     if at.is_run_end_encoded(have):
         values, have = pa.chunked_array([chunk.cast(have.value_type) for chunk in values.chunks]), have.value_type

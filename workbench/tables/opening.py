@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError, nearest
-from workbench.tables import parquet, reading
+from workbench.tables import parquet
 from workbench.tables import where as conditions
-from workbench.tables.kinds import KINDS, asked_type, common_type, kind_of, plain_type
+from workbench.tables.kinds import asked_type, common_type, kind_of, plain_type
 from workbench.tables.source import Found, Place, brief, find, partition_value
 from workbench.tables.table import File, Table
 
@@ -93,7 +93,7 @@ def open_table(
     asked = _asked(types, names, name)
     needed = chosen + [one for one in _mentioned(where) if one in names and one not in chosen]
     everything = pa.schema([(one, pa.null()) for one in names])
-    fields = {one: asked.get(one) or _field(one, place, files, schemas) for one in needed}
+    fields = {one: _field(one, place, files, schemas, asked.get(one), form) for one in needed}
     stored = pa.schema(list(fields.items()))
     checked = conditions.check(where, _merged(everything, stored), name)
     if form == "parquet":
@@ -150,17 +150,16 @@ def _with_partitions(files: Sequence[File], found: Sequence[Found]) -> list[File
 
 
 def _names(place: Place, files: Sequence[File], schemas: Sequence[pa.Schema]) -> list[str]:
-    first = schemas[0]
+    """Every column of every file, hive columns last. Raises when a file has two columns of one name."""
+    names: dict[str, None] = {}
     for file, schema in zip(files, schemas, strict=True):
-        if schema is not first and schema.names == first.names and file is not files[0]:
-            continue
-        twice = [name for name in schema.names if schema.names.count(name) > 1] if len(set(schema.names)) < len(
-            schema.names) else []
-        if twice:
+        if len(set(schema.names)) < len(schema.names):
+            twice = next(name for name in schema.names if schema.names.count(name) > 1)
             raise WorkbenchError(
-                f"{place.show(file.path)!r} has {schema.names.count(twice[0])} columns named {twice[0]!r}: rename them"
+                f"{place.show(file.path)!r} has {schema.names.count(twice)} columns named {twice!r}: rename them"
             )
-    return list(dict.fromkeys([*first.names, *(key for key, _ in files[0].values)]))
+        names.update(dict.fromkeys(schema.names))
+    return list(dict.fromkeys([*names, *(key for key, _ in files[0].values)]))
 
 
 def _chosen(names: list[str], columns: Sequence[str] | None, source: str) -> list[str]:
@@ -195,37 +194,40 @@ def _merged(everything: pa.Schema, known: pa.Schema) -> pa.Schema:
     return pa.schema([(field.name, types.get(field.name, field.type)) for field in everything])
 
 
-def _field(name: str, place: Place, files: Sequence[File], schemas: Sequence[pa.Schema]) -> pa.DataType:
-    """The plain type of a column over all files, or an error that names the first file that does not fit."""
-    result: pa.DataType | None = None
-    origin = files[0]
-    checked: set[int] = set()
-    for file, schema in zip(files, schemas, strict=True):
-        if id(schema) in checked:
-            continue
-        checked.add(id(schema))
-        if name in schema.names:
-            type_ = plain_type(schema.field(name).type)
-        elif name in dict(file.values):
-            known = [dict(other.values)[name] for other in files if dict(other.values)[name] is not None]
-            type_ = pa.null() if not known else KINDS["integer" if isinstance(known[0], int) else (
-                "text" if isinstance(known[0], str) else "time")]
-        else:
-            raise WorkbenchError(
-                f"the files have different schemas: {place.show(file.path)!r} lacks column {name!r}, "
-                f"which {place.show(files[0].path)!r} has: {nearest(name, schema.names)}"
-            )
-        both = type_ if result is None else common_type(result, type_)
+def _field(
+    name: str, place: Place, files: Sequence[File], schemas: Sequence[pa.Schema], asked: pa.DataType | None, form: str
+) -> pa.DataType:
+    """The plain type of a column over all files, or an error that names the first file that does not fit.
+
+    A row of JSON lines may lack a column, and so may a file of them; a file of the other formats may not.
+    """
+    if name in dict(files[0].values) and not any(name in schema.names for schema in schemas):
+        known = [dict(file.values)[name] for file in files if dict(file.values)[name] is not None]
+        return asked or (plain_type(pa.scalar(known[0]).type) if known else pa.null())
+    holders = [(file, schema) for file, schema in zip(files, schemas, strict=True) if name in schema.names]
+    if len(holders) < len(files) and form != "json":
+        lacking, schema = next(
+            (file, schema) for file, schema in zip(files, schemas, strict=True) if name not in schema.names
+        )
+        raise WorkbenchError(
+            f"the files have different schemas: {place.show(lacking.path)!r} lacks column {name!r}, "
+            f"which {place.show(holders[0][0].path)!r} has: {nearest(name, schema.names)}"
+        )
+    if asked is not None:
+        return asked
+    origin, first = holders[0]
+    result = plain_type(first.field(name).type)
+    for file, schema in holders[1:]:
+        type_ = plain_type(schema.field(name).type)
+        both = common_type(result, type_, numbers=form != "parquet")
         if both is None:
             raise WorkbenchError(
                 f"the files have different schemas: column {name!r} is {kind_of(type_)} ({type_}) in "
                 f"{place.show(file.path)!r} but {kind_of(result)} ({result}) in {place.show(origin.path)!r}: "
                 f'write them alike, or say which with types={{{name!r}: "..."}}'
             )
-        if result is None or pa.types.is_null(result) and not pa.types.is_null(type_):
-            origin = file
+        origin = file if pa.types.is_null(result) and not pa.types.is_null(type_) else origin
         result = both
-    assert result is not None
     return result
 
 
@@ -237,7 +239,7 @@ def _whole(place: Place, files: Sequence[File], name: str, type_: pa.DataType) -
         foot = parquet.footer(place, file.path, (file.size, file.stamp))
         for group in range(foot.metadata.num_row_groups):
             known = parquet.group_bounds(foot, group, name)
-            if known is None or known[2] != known[3] and (known[1] is None or known[1] >= 2**63):
+            if known is None or (known[2] != known[3] and (known[1] is None or known[1] >= 2**63)):
                 return pa.float64()
     return pa.int64()
 

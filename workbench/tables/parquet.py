@@ -125,7 +125,10 @@ def group_bounds(foot: Footer, group: int, column: str) -> tuple[Any, Any, int |
     rows = foot.metadata.row_group(group).num_rows
     if not stats.has_min_max:
         return None, None, missing, rows
-    low, high = _value(stats, "min", foot.schema.field(column).type), _value(stats, "max", foot.schema.field(column).type)
+    low, high = (
+        _value(stats, "min", foot.schema.field(column).type),
+        _value(stats, "max", foot.schema.field(column).type),
+    )
     return (None, None, missing, rows) if low is None or high is None else (low, high, missing, rows)
 
 

@@ -25,7 +25,9 @@ def unchanged(table: Table, file: File) -> None:
     try:
         size, stamp = table.place.stamp(file.path)
     except FileNotFoundError as error:
-        raise WorkbenchError(f"{table.place.show(file.path)!r} is gone since the table was opened: open it again") from error
+        raise WorkbenchError(
+            f"{table.place.show(file.path)!r} is gone since the table was opened: open it again"
+        ) from error
     if (size, stamp) != (file.size, file.stamp):
         raise WorkbenchError(
             f"{table.place.show(file.path)!r} changed after the table was opened "
@@ -63,10 +65,10 @@ def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
             def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
                 return parquet.read(opened, foot, group, name)
 
-            yield Rows(rows, table.schema, _reader(table, file, rows, read, f"row group {group}"), table.where)
+            yield Rows(rows, table.schema, reader(table, file, rows, read, f"row group {group}"), table.where)
 
 
-def _reader(
+def reader(
     table: Table, file: File, rows: int, read: Callable[[str], pa.ChunkedArray], part: str
 ) -> Callable[[str], pa.ChunkedArray]:
     """How a column comes in its plain type, with errors that name the file and the column."""
@@ -81,7 +83,9 @@ def _reader(
             values = read(name)
         except (OSError, pa.ArrowException, EOFError) as error:
             unchanged(table, file)
-            raise WorkbenchError(f"{path!r} cannot be read: column {name!r} in {part} is broken: {brief(error)}") from error
+            raise WorkbenchError(
+                f"{path!r} cannot be read: column {name!r} in {part} is broken: {brief(error)}"
+            ) from error
         try:
             return convert(values, wanted)
         except pa.ArrowException as error:
@@ -111,7 +115,9 @@ def bounds(table: Table, column: str) -> tuple[Any, Any] | None:
     for file in table.files:
         constants = dict(file.values)
         if column in constants:
-            known = [pa.scalar(constants[column], table.schema.field(column).type)] if constants[column] is not None else []
+            known = (
+                [pa.scalar(constants[column], table.schema.field(column).type)] if constants[column] is not None else []
+            )
             plain = [one.value if kind_of(one.type) == "time" else one.as_py() for one in known]
             lows += plain
             highs += plain
@@ -175,8 +181,9 @@ def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
             def read(name: str, opened: Any = opened, foot: Any = foot, group: int = group, count: int = count) -> Any:
                 return parquet.head(opened, foot, group, name, count)
 
-            yield Rows(count, table.schema, _reader(table, file, count, read, f"row group {group}"), table.where), -(
-                -n * stored // total
+            yield (
+                Rows(count, table.schema, reader(table, file, count, read, f"row group {group}"), table.where),
+                -(-n * stored // total),
             )
 
 

@@ -115,7 +115,7 @@ def locate(source: str, options: dict[str, Any] | None) -> tuple[Place, str]:
         return Place(), os.path.abspath(os.path.expanduser(source))
     protocol = re.split(r"://|::", source)[0]
     try:
-        fs, path = fsspec.url_to_fs(source, **(options or {}))
+        path = fsspec.url_to_fs(source, **(options or {}))[1]
     except ImportError as error:
         package = re.search(r"(?:install|requires?)\s+[\"'`]?([\w-]+)", str(error), re.IGNORECASE)
         name = package.group(1) if package else str(error)
@@ -139,6 +139,7 @@ def _siblings(fs: Any, path: str) -> str:
         names = [str(name).rstrip("/").rpartition("/")[2] for name in fs.ls(folder or "/", detail=False)]
     except Exception:
         return f"its folder {folder!r} does not exist either"
+    names = [name for name in names if not name.startswith(".")]
     return nearest(path.rstrip("/").rpartition("/")[2], sorted(names)) if names else f"the folder {folder!r} is empty"
 
 
@@ -213,7 +214,7 @@ def partition_value(texts: list[str | None]) -> Callable[[str | None], Any]:
 
 def _moment(text: str) -> datetime.datetime:
     moment = datetime.datetime.fromisoformat(text)
-    return moment.replace(tzinfo=datetime.timezone.utc) if moment.tzinfo is None else moment
+    return moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment
 
 
 def digest(*parts: Any) -> str:

@@ -56,7 +56,11 @@ class Rows:
     """
 
     def __init__(
-        self, stored: int, schema: pa.Schema, read: Callable[[str], pa.ChunkedArray], where: Sequence[conditions.Condition]
+        self,
+        stored: int,
+        schema: pa.Schema,
+        read: Callable[[str], pa.ChunkedArray],
+        where: Sequence[conditions.Condition],
     ) -> None:
         self._schema, self._read = schema, read
         self._kept: dict[str, pa.ChunkedArray] = {}
@@ -101,7 +105,7 @@ class Table:
     schema: pa.Schema  # chosen columns in their plain types
     files: tuple[File, ...]
     where: tuple[conditions.Condition, ...] = ()
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     stored: pa.Schema = field(default_factory=lambda: pa.schema([]), repr=False)  # chosen and `where` columns
     shapes: tuple[Any, ...] = field(default=(), repr=False)  # text: how files are parsed
 

@@ -39,7 +39,9 @@ def check(where: Iterable[Sequence[Any]] | None, schema: pa.Schema, source: str)
         column, operation = condition[0], condition[1]
         value = condition[2] if len(condition) == 3 else None
         if column not in schema.names:
-            raise WorkbenchError(f"where names column {column!r}, which {source!r} lacks: {nearest(column, schema.names)}")
+            raise WorkbenchError(
+                f"where names column {column!r}, which {source!r} lacks: {nearest(column, schema.names)}"
+            )
         if operation not in OPERATIONS:
             raise WorkbenchError(f"where has operation {operation!r} for {column!r}: {nearest(operation, OPERATIONS)}")
         if len(condition) == 2 and operation not in ("is null", "not null"):
@@ -71,7 +73,9 @@ def _value(column: str, kind: str, value: Any) -> Any:
             return moment(value)
         except (ValueError, TypeError):
             pass
-    raise WorkbenchError(f"where compares column {column!r}, which is {kind}, with {value!r} of type {type(value).__name__}")
+    raise WorkbenchError(
+        f"where compares column {column!r}, which is {kind}, with {value!r} of type {type(value).__name__}"
+    )
 
 
 def moment(value: Any) -> datetime.datetime:
@@ -86,7 +90,7 @@ def moment(value: Any) -> datetime.datetime:
         value = datetime.datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime.datetime):
         raise TypeError(value)
-    utc = datetime.timezone.utc
+    utc = datetime.UTC
     return value.replace(tzinfo=utc) if value.tzinfo is None else value.astimezone(utc)
 
 
@@ -131,7 +135,7 @@ def _scalar_type(have: pa.DataType, values: Iterable[Any]) -> pa.DataType:
 def ordered(value: Any) -> Any:
     """A value as statistics give it: times in microseconds since 1970-01-01 UTC."""
     if isinstance(value, datetime.datetime):
-        since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+        since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
         return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return value
 
@@ -155,14 +159,14 @@ def possible(conditions: Sequence[Condition], bounds: Callable[[str], tuple[Any,
         if low is None or operation in ("not null", "!=", "not in"):
             continue
         wanted = [ordered(one) for one in (value if operation == "in" else [value])]
-        fits = {
-            "==": lambda v: low <= v <= high,
-            "in": lambda v: low <= v <= high,
-            "<": lambda v: low < v,
-            "<=": lambda v: low <= v,
-            ">": lambda v: high > v,
-            ">=": lambda v: high >= v,
-        }[operation]
-        if not any(fits(one) for one in wanted):
+        if not any(_fits(operation, low, high, one) for one in wanted):
             return False
     return True
+
+
+def _fits(operation: str, low: Any, high: Any, value: Any) -> bool:
+    if operation in ("<", "<="):
+        return bool(low < value or (operation == "<=" and low == value))
+    if operation in (">", ">="):
+        return bool(high > value or (operation == ">=" and high == value))
+    return bool(low <= value <= high)
