@@ -43,7 +43,7 @@ def imported(tree):
 def rooms_of(tree):
     for name in imported(tree):
         top, _, rest = name.partition(".")
-        if top == "workbench":
+        if top == "workbench" and rest != "__version__":
             first = rest.split(".")[0]
             yield first if first in MAY else "workbench"
 
