@@ -174,12 +174,11 @@ def _signals(stop: Stop) -> dict[int, Any]:
     def ask(number: int, _frame: object) -> None:
         stop.ask("interrupted", f"the run was interrupted by {signal.Signals(number).name}")
 
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    kept = {number: signal.getsignal(number) for number in numbers}
-    kept = {number: handler for number, handler in kept.items() if handler is not signal.SIG_IGN}  # nohup stays nohup
-    for number in kept:
-        signal.signal(number, ask)
-    return dict(kept)
+    kept: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            kept[number] = signal.signal(number, ask)
+    return kept
 
 
 def _write_report(notebook: Path, folder: Path) -> None:
@@ -253,7 +252,6 @@ def _runs(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from workbench.apps.server import serve
-
     from workbench.resources import notebooks_folder
     from workbench.runs.records import runs_dir
 

@@ -217,6 +217,22 @@ def begin(
         namespace.update(values)
         folder = os.environ.get("WORKBENCH_RUN")
         return Run(notebook, values, folder=Path(folder) if folder else None, live=bounds.live)
+    try:
+        return _open(notebook, namespace, known, bounds, session, file)
+    except WorkbenchError as error:
+        _tell_page(str(error))
+        raise
+
+
+def _open(
+    notebook: str,
+    namespace: dict[str, Any],
+    known: Mapping[str, door.Parameter],
+    bounds: door.Limits,
+    session: Mapping[str, list[bytes]],
+    file: str,
+) -> Run:
+    """The run that a session opens: the stored one, with what environment and URL may change."""
     record = _stored(notebook, file)
     values, notices = _stored_values(known, record, namespace, bounds)
     lively = {name: parameter for name, parameter in known.items() if name in bounds.live}
@@ -277,11 +293,21 @@ def _session() -> Mapping[str, list[bytes]] | None:
         from bokeh.io import curdoc
 
         document = curdoc()
-    context = document.session_context if document is not None else None
+    context: Any = document.session_context if document is not None else None
     if context is None:
         return None
     arguments: Mapping[str, list[bytes]] = getattr(context.request, "arguments", None) or {}
     return arguments
+
+
+def _tell_page(sentence: str) -> None:
+    """Puts a sentence on the page of this session, which would stay empty: Panel only logs what a notebook raises."""
+    if "panel" in sys.modules:
+        from html import escape
+
+        from panel.pane import HTML
+
+        HTML(f"<p role='alert'>{escape(sentence)}</p>", css_classes=["workbench-refused"]).servable()
 
 
 def _stored(notebook: str, file: str) -> Record:
@@ -338,7 +364,9 @@ def _from_url(
             text = given[0].decode("utf-8")
         except UnicodeDecodeError:
             raise WorkbenchError(f"Parameter {name!r} in the address is not UTF-8 text.") from None
-        found[name] = door.check(known[name], door.parse(known[name], text, "the address"), "the address", bounds)
+        found[name] = door.check(
+            known[name], door.parse(known[name], text, "the address", bounds), "the address", bounds
+        )
     return found
 
 

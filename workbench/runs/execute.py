@@ -20,7 +20,7 @@ from typing import Any
 
 from workbench.runs import kernels
 from workbench.runs.context import KERNEL_FILE
-from workbench.runs.notebooks import first_line, notebook_hash, read_cells
+from workbench.runs.notebooks import first_line, notebook_hash, read_cells, tags
 from workbench.runs.records import (
     Record,
     alive,
@@ -51,6 +51,7 @@ NAMED = (
 )
 RESERVE = ".reserve"  # given up when the record is written, so that a full disk can still be told
 RESERVE_BYTES = 65_536
+MARK = "papermill-error-cell-tag"  # papermill puts two cells so tagged into a failed notebook, which shifts the others
 PATIENCE_S = 1.0  # between asking a kernel to stop and ending it
 
 
@@ -128,9 +129,12 @@ def run_notebook(
             _execute(notebook, folder, given, work, stop, bar)
         except BaseException as error:  # kept, and told by the main thread
             work.error = error
+            if not stop.reason:  # else the main thread does it, when the kernel is gone
+                _put_right(folder)
         if report is not None and not stop.reason:
             work.report = _report(report, folder)
         work.done = True
+        kernels.close_loop()
 
     thread = threading.Thread(target=body, name="workbench-run", daemon=True)
     thread.start()
@@ -215,10 +219,11 @@ def package_version() -> str:
 
 
 def _execute(notebook: Path, folder: Path, given: Mapping[str, Any], work: Work, stop: Stop, bar: bool) -> None:
+    if stop.reason:
+        raise InterruptedError(stop.message)
     work.kernel = kernels.start({**os.environ, "WORKBENCH_RUN": str(folder.resolve())})
     try:
-        if not stop.reason:
-            kernels.execute(work.kernel, notebook, folder / "notebook.ipynb", dict(given), bar)
+        kernels.execute(work.kernel, notebook, folder / "notebook.ipynb", dict(given), bar)
     finally:
         kernels.end(work.kernel)
 
@@ -275,8 +280,8 @@ def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
         for one in cells:
             if error["cell"] is not None and one["cell"] >= error["cell"]:
                 one.update(status="failed" if one["cell"] == error["cell"] else "not run")
-        with suppress(OSError, ValueError, KeyError):
-            _put_right(folder / "notebook.ipynb", error["cell"])
+        if stop.reason:
+            _put_right(folder)
     return {**found, "cells": cells}
 
 
@@ -291,54 +296,57 @@ def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
     name, message = type(error).__name__, str(error)
     if name == "PapermillExecutionError":
         name, message = str(getattr(error, "ename", name)), str(getattr(error, "evalue", message))
-        cell = _stopped_cell(folder, int(getattr(error, "cell_index", 0)))
     elif name == "DeadKernelError" or "Kernel died" in message or (work.kernel and work.kernel.died):
         how = work.kernel.died if work.kernel else ""
         name, message = "kernel died", f"the kernel died{how}{_at(cell)}"
     return {**cell, "name": name, "message": without_secrets(message)[:4000]}
 
 
-def _stopped_cell(folder: Path, index: int | None = None) -> dict[str, Any]:
-    """Index, id and first line of the cell that was last begun (or of `index`) in the executed notebook."""
-    nothing: dict[str, Any] = {"cell": None, "id": None, "line": ""}
-    try:
-        cells = read_cells(folder / "notebook.ipynb")
-    except (OSError, ValueError):
-        return nothing
+def _stopped_cell(folder: Path) -> dict[str, Any]:
+    """Index, id and first line of the cell that was last begun in the executed notebook: where a failed run ended."""
+    cells = _executed(folder)
     begun = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and _note(cell).get("start_time")]
-    index = index if index is not None else (begun[-1] if begun else None)
-    if index is None or index >= len(cells):
-        return nothing
-    return {"cell": index, "id": cells[index].get("id"), "line": first_line(cells[index]["source"])}
+    if not begun:
+        return {"cell": None, "id": None, "line": ""}
+    cell = cells[begun[-1]]
+    return {"cell": begun[-1], "id": cell.get("id"), "line": first_line(cell["source"])}
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
     """The code cells of the executed notebook: index, id, status and seconds."""
-    try:
-        cells = read_cells(folder / "notebook.ipynb")
-    except (OSError, ValueError):
-        return []
     return [
         {
-            "cell": i,
+            "cell": index,
             "id": cell.get("id"),
             "status": "good" if _note(cell).get("start_time") else "not run",
             "seconds": _note(cell).get("duration"),
         }
-        for i, cell in enumerate(cells)
+        for index, cell in enumerate(_executed(folder))
         if cell["cell_type"] == "code"
     ]
 
 
-def _put_right(path: Path, failed: int | None) -> None:
+def _executed(folder: Path) -> list[dict[str, Any]]:
+    """The cells of the executed notebook as far as it is written, without the marks that papermill puts in."""
+    try:
+        return [cell for cell in read_cells(folder / "notebook.ipynb") if MARK not in tags(cell)]
+    except (OSError, ValueError):
+        return []
+
+
+def _put_right(folder: Path) -> None:
     """Makes papermill's notes in the notebook of a failed run true: the cell where it ended, and those never run."""
-    book = json.loads(path.read_text(encoding="utf-8"))
-    book["metadata"].setdefault("papermill", {})["exception"] = True
-    for index, cell in enumerate(book["cells"]):
-        if failed is None or index >= failed:
-            note = cell["metadata"].setdefault("papermill", {})
-            note.update(status="failed" if index == failed else "pending", exception=index == failed)
-    write_json(path, book)
+    failed = _stopped_cell(folder)["cell"]
+    path = folder / "notebook.ipynb"
+    with suppress(OSError, ValueError, KeyError):  # none was written, or the disk is full: run.json tells
+        book = json.loads(path.read_text(encoding="utf-8"))
+        book["metadata"].setdefault("papermill", {})["exception"] = True
+        book["cells"] = [cell for cell in book["cells"] if MARK not in tags(cell)]
+        for index, cell in enumerate(book["cells"]):
+            if failed is None or index >= failed:
+                note = cell["metadata"].setdefault("papermill", {})
+                note.update(status="failed" if index == failed else "pending", exception=index == failed)
+        write_json(path, book)
 
 
 def _kernel_told(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Kernel:
     manager: Any
     pid: int
     room: str
+    clients: list[Any] = field(default_factory=list)
     died: str = ""
 
 
@@ -41,7 +42,10 @@ def start(environment: dict[str, str]) -> Kernel:
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
         manager.transport, manager.ip = "ipc", f"{room}/k"
     run_sync(manager.start_kernel)(env=environment, extra_arguments=["--HistoryManager.hist_file=:memory:"])
-    return Kernel(manager, int(manager.provisioner.pid), room)
+    provisioner: Any = manager.provisioner
+    kernel = Kernel(manager, int(provisioner.pid), room)
+    _keep_clients(kernel)
+    return kernel
 
 
 def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, Any], bar: bool) -> None:
@@ -78,9 +82,28 @@ def end(kernel: Kernel) -> None:
     with suppress(Exception):  # a kernel that is already dead answers in many ways
         run_sync(kernel.manager.shutdown_kernel)(now=False)
     end_group(kernel.pid)
+    for client in kernel.clients:
+        with suppress(Exception):
+            client.stop_channels()
     with suppress(Exception):
         run_sync(kernel.manager.cleanup_resources)()
     shutil.rmtree(kernel.room, ignore_errors=True)
+
+
+def close_loop() -> None:
+    """Closes the event loop that jupyter_client has made for this thread, with what still waits in it."""
+    import asyncio
+
+    from jupyter_core.utils import ensure_event_loop
+
+    loop = ensure_event_loop()
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    with suppress(Exception):
+        loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 def interrupt(pid: int) -> None:
@@ -93,6 +116,17 @@ def end_group(pid: int) -> None:
     """Ends a process and its process group at once, if it leads one."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _keep_clients(kernel: Kernel) -> None:
+    # papermill makes the client and leaves its sockets open when the manager is not its own
+    make = kernel.manager.client
+
+    def client(**options: Any) -> Any:
+        kernel.clients.append(make(**options))
+        return kernel.clients[-1]
+
+    kernel.manager.client = client
 
 
 def _death(kernel: Kernel) -> str:

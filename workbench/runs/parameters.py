@@ -181,7 +181,7 @@ def _comments(source: str) -> dict[int, str]:
 # --- values that come in ----------------------------------------------------------------------------------------------
 
 
-def parse(parameter: Parameter, text: str, came: str = "the command line") -> Any:
+def parse(parameter: Parameter, text: str, came: str = "the command line", bounds: Limits = NO_LIMITS) -> Any:
     """The value that a text means for a parameter, by its annotation; text is never evaluated.
 
     Numbers and words (`true`, `no`) are read as such only where the annotation wants them, so `1D` stays a text for a
@@ -191,7 +191,7 @@ def parse(parameter: Parameter, text: str, came: str = "the command line") -> An
     try:
         return _parse(parameter.kind, text)
     except (ValueError, TypeError):
-        raise _wrong(parameter, text, came) from None
+        raise _wrong(parameter, text, came, bounds) from None
 
 
 def _parse(kind: Kind, text: str) -> Any:
@@ -313,7 +313,7 @@ def resolve(
     for name, text in texts:
         if name not in parameters:
             raise WorkbenchError(f"The notebook has no parameter {name!r}; {nearest(name, parameters)}")
-        given[name] = check(parameters[name], parse(parameters[name], text), "the command line", bounds)
+        given[name] = check(parameters[name], parse(parameters[name], text, bounds=bounds), "the command line", bounds)
     variables = from_environment(parameters, environment)
     used = {}
     for name, parameter in parameters.items():
