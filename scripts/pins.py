@@ -23,6 +23,8 @@ HEADS = {
     "binder/environment.yml": "# What Binder installs; binder/postBuild adds the package itself.",
 }
 
+CONDA = {"jupyter-client": "jupyter_client", "jupyter-core": "jupyter_core"}  # conda's spelling
+
 
 class UnreachableError(Exception):
     """No package registry answered."""
@@ -63,7 +65,7 @@ def environments(lines: list[str]) -> dict[str, str]:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     versions = pinned(lines)
     direct = sorted({re.split(r"[\[<>=!~; ]", one)[0] for one in told["dependencies"]})
-    common = [f"  - {name}={versions[name]}" for name in direct]
+    common = [f"  - {CONDA.get(name, name)}={versions[name]}" for name in direct]
     rapids = [f"  - {name}={versions[wheel]}" for name, wheel in _rapids(told["optional-dependencies"]["gpu"]).items()]
     texts = {}
     for path, head in HEADS.items():

@@ -1,7 +1,10 @@
 """One set of versions: constraints.txt, pyproject.toml, the conda environments and Binder agree."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -33,13 +36,26 @@ def test_constraints_satisfy_what_the_package_asks_for():
         assert all(asked.specifier.contains(version) for version in found), text
 
 
+def test_every_library_that_the_package_imports_is_asked_for():
+    extras = PROJECT["optional-dependencies"]
+    asked = {Requirement(text).name for text in [*PROJECT["dependencies"], *extras["gpu"], *extras["demo"]]}
+    bring = {"cupy", "pynvml", "rmm"}  # by cudf and dask-cuda, at the versions that fit them
+    modules = {module for module, wheels in packages_distributions().items() if asked & set(wheels)}
+    modules |= {name.replace("-", "_").removesuffix("_cu13") for name in asked} | set(sys.stdlib_module_names) | bring
+    for path in sorted((ROOT / "workbench").rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        found = {one.name for node in nodes if isinstance(node, ast.Import) for one in node.names}
+        found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in found} - modules - {"workbench"} == set(), path
+
+
 @pytest.mark.parametrize("path", FILES)
 def test_environments_carry_the_pins(path):
     assert (ROOT / path).read_text() == pins.environments(LINES)[path], "`make pins` writes it anew"
     versions = pins.pinned(LINES)
     conda = [one for one in yaml.safe_load((ROOT / path).read_text())["dependencies"] if isinstance(one, str)]
     for name, version in (one.split("=") for one in conda if "=" in one):
-        wheel = name if name in versions else f"{name}-cu13"
+        wheel = next((one for one in (name, name.replace("_", "-")) if one in versions), f"{name}-cu13")
         assert name in ("python", "cuda-version") or versions[wheel] == version
 
 
