@@ -95,6 +95,9 @@ def parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--address", default="localhost", help="address to listen on (default: localhost)")
     serve.add_argument("--port", type=int, default=5006, help="port to listen on (default: 5006)")
+    serve.add_argument(
+        "--allow-remote", action="store_true", help="listen where other machines reach it, without sign-in"
+    )
     serve.set_defaults(command=_serve)
 
     examples = commands.add_parser(
@@ -255,7 +258,13 @@ def _serve(options: argparse.Namespace) -> int:
     from workbench.resources import notebooks_folder
     from workbench.runs.records import runs_dir
 
-    serve(runs_dir(options.runs), options.notebooks or notebooks_folder(), address=options.address, port=options.port)
+    serve(
+        runs_dir(options.runs),
+        options.notebooks or notebooks_folder(),
+        options.address,
+        options.port,
+        allow_remote=options.allow_remote,
+    )
     return GOOD
 
 
