@@ -13,8 +13,10 @@
 
   // What the frame of a picture takes from the page; marks keep the colours that the view gave them.
   function frame(type, c) {
-    if (/Axis$/.test(type)) return { axis_label_text_color: c.soft, major_label_text_color: c.soft, axis_line_color: c.line,
-      major_tick_line_color: c.line, minor_tick_line_color: null, group_text_color: c.soft, subgroup_text_color: c.soft };
+    if (/Axis$/.test(type)) {
+      const set = { axis_label_text_color: c.soft, major_label_text_color: c.soft, axis_line_color: c.line, major_tick_line_color: c.line };
+      return type === "CategoricalAxis" ? Object.assign(set, { group_text_color: c.soft, subgroup_text_color: c.soft }) : set;
+    }
     if (type === "Grid") return { grid_line_color: c.line };
     if (type === "Title") return { text_color: c.ink };
     if (type === "Legend") return { label_text_color: c.ink, title_text_color: c.soft, background_fill_color: c.paper, background_fill_alpha: 0.75, border_line_color: null };

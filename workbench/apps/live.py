@@ -6,6 +6,8 @@ on tables; it runs on the server's event loop and has to be short.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import re
 from collections.abc import Callable
@@ -23,29 +25,27 @@ Find = Callable[[str, str | None], Record]
 def live_app(find: Find, hosts: Callable[[str], bool]) -> Callable[[Any], None]:
     """A Panel application for /live/<notebook>/<run>; `find` gives the record of a name or raises WorkbenchError."""
 
-    def app(document: Any) -> None:
+    def app(doc: Any) -> None:
         import panel as pn
 
         asked = pn.state.route_params
         if not hosts(str(pn.state.headers.get("Host", ""))):
-            fill_error(document, 403, "Not here", "This address is not one that the pages are served at.")
+            fill_error(doc, 403, "Not here", "This address is not one that the pages are served at.")
             return
         try:
             record = find(asked.get("notebook", ""), asked.get("run"))
             links = {"home": "/", "page": f"/{record.notebook}/{record.folder.name}/"}
-            document.template_variables["links"] = links
+            doc.template_variables["links"] = links
             execute(record)
-            if document.template.name != "live.html":
+            if doc.template.name != "live.html":
                 raise WorkbenchError(
                     f"The notebook {record.notebook!r} does not end with a page; its report shows what it printed."
                 )
         except WorkbenchError as error:
-            fill_error(
-                document, 404 if not document.template_variables.get("links") else 400, "No live page", str(error)
-            )
+            fill_error(doc, 404 if not doc.template_variables.get("links") else 400, "No live page", str(error))
         except (Exception, SystemExit) as error:  # whatever a notebook does, the server answers
             logging.getLogger("workbench").exception("the live page of %s failed", asked.get("notebook"))
-            fill_error(document, 500, "The live page failed", f"{type(error).__name__}: {error}")
+            fill_error(doc, 500, "The live page failed", f"{type(error).__name__}: {error}")
 
     return app
 
@@ -69,7 +69,8 @@ def execute(record: Record) -> dict[str, Any]:
         # The injected cell is not part of the hash; its values are in the record, and `begin` takes them from there.
         if cell["cell_type"] == "code" and "injected-parameters" not in tags(cell):
             source = "\n".join("" if MAGIC.match(line) else line for line in cell["source"].split("\n"))
-            exec(compile(source, f"{record.notebook}, cell {number}", "exec", dont_inherit=True), names)
+            with contextlib.redirect_stdout(io.StringIO()):  # what it prints is in the executed notebook
+                exec(compile(source, f"{record.notebook}, cell {number}", "exec", dont_inherit=True), names)
     return names
 
 

@@ -254,6 +254,7 @@ def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
         for root in document.roots:
             if root.ref["id"] not in before and root.name not in ("location", "notifications", "browser_info"):
                 root.name = f"wb-{key}"
+                snapshot.settle(root)
     told = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
     told.update(headline=story["headline"], parameters=run.parameters)
     state = shell.state_of(told)

@@ -30,7 +30,7 @@ COMMON = "default-src 'none'; img-src 'self' data: blob:; font-src 'self' data:;
 PUBLISHED = COMMON + "script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'"
 LIVE = (
     COMMON
-    + "script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'; worker-src 'self' blob:"
+    + "script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'; worker-src 'self' blob:"
 )
 # A report is a file of its own: it gets no share in this origin.
 REPORTED = "sandbox allow-scripts; default-src 'none'; img-src data: blob:; font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
@@ -81,6 +81,8 @@ def make_server(
             f"The address {address!r} can be reached from other machines, and these pages ask nobody who they are; "
             "serve on localhost, or allow it (--allow-remote) behind something that asks."
         )
+    from panel.io.application import Application
+    from panel.io.handlers import FunctionHandler
     from panel.io.server import get_server
 
     site = Site(Path(runs_dir).resolve(), Path(notebooks_dir).resolve())
@@ -94,15 +96,17 @@ def make_server(
         (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/?", Page, given),
         (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/([^/]+)", File, given),
     ]
-    app = live_app(site.find, hosts)
+    port = port or free_port()
+    live = live_app(site.find, hosts)
+    apps = {route: Application(FunctionHandler(live)) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
     try:
         server = get_server(
-            {"/live/{notebook}": app, "/live/{notebook}/{run}": app},
+            apps,
             port=port,
             address=None if address == "localhost" else address,
-            websocket_origin=[f"{_bracketed(name)}:{port}" for name in _names(address)]
-            if port and not allow_remote
-            else ["*"],
+            websocket_origin=["*"]
+            if allow_remote
+            else [f"{name}:{port}" for name in _names(address) if ":" not in name],
             extra_patterns=routes,
             title="workbench",
             location=False,
@@ -117,6 +121,7 @@ def make_server(
             f"The port {port} of {address} cannot be used ({error.strerror or error}); give another one with --port."
         ) from error
     server._tornado.add_transform(Headers)
+    server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
 
 

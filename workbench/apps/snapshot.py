@@ -71,7 +71,7 @@ def read_snapshot(folder: Path) -> Snapshot | None:
 
 def drawing(view: Any) -> Any:
     """A HoloViews object or bokeh model as a bokeh model that fills its width and leaves scrolling to the page."""
-    from bokeh.models import LayoutDOM, Plot, Toolbar
+    from bokeh.models import LayoutDOM
 
     if isinstance(view, LayoutDOM):
         model = view
@@ -79,6 +79,14 @@ def drawing(view: Any) -> Any:
         import holoviews as hv
 
         model = hv.render(view, backend="bokeh")
+    settle(model)
+    return model
+
+
+def settle(model: Any) -> None:
+    """Makes the plots of a bokeh model fill their width, drawn by the same means in every browser, and leave the wheel to the page."""
+    from bokeh.models import LayoutDOM, Plot, Toolbar
+
     for one in [model, *model.select({"type": Plot})]:
         if getattr(one, "sizing_mode", None) in (None, "fixed") and isinstance(one, LayoutDOM):
             if one.height is None and getattr(one, "frame_height", None) is None:
@@ -88,7 +96,6 @@ def drawing(view: Any) -> Any:
             one.output_backend = "canvas"  # a page of small pictures: no second library, the same in every browser
     for toolbar in model.select({"type": Toolbar}):
         toolbar.logo, toolbar.active_scroll = None, None
-    return model
 
 
 def height(model: Any) -> int:
