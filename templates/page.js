@@ -8,19 +8,20 @@
   function theme() { return kept() || (media.matches ? "dark" : "light"); }
   function inks() {
     const style = getComputedStyle(root), get = (name) => style.getPropertyValue(name).trim();
-    return { ink: get("--ink"), soft: get("--soft"), line: get("--line"), paper: get("--paper") };
+    return { font: getComputedStyle(document.body).fontFamily, ink: get("--ink"), soft: get("--soft"), line: get("--line"), paper: get("--paper") };
   }
 
   // What the frame of a picture takes from the page; marks keep the colours that the view gave them.
   function frame(type, c) {
     if (/Axis$/.test(type)) {
-      const set = { axis_label_text_color: c.soft, major_label_text_color: c.soft, axis_line_color: c.line, major_tick_line_color: c.line };
+      const set = { axis_label_text_color: c.soft, major_label_text_color: c.soft, axis_line_color: c.line, major_tick_line_color: c.line,
+        axis_label_text_font: c.font, major_label_text_font: c.font };
       return type === "CategoricalAxis" ? Object.assign(set, { group_text_color: c.soft, subgroup_text_color: c.soft }) : set;
     }
     if (type === "Grid") return { grid_line_color: c.line };
-    if (type === "Title") return { text_color: c.ink };
-    if (type === "Legend") return { label_text_color: c.ink, title_text_color: c.soft, background_fill_color: c.paper, background_fill_alpha: 0.75, border_line_color: null };
-    if (type === "ColorBar") return { major_label_text_color: c.soft, title_text_color: c.soft, background_fill_color: null, bar_line_color: null, major_tick_line_color: c.line };
+    if (type === "Title") return { text_color: c.ink, text_font: c.font };
+    if (type === "Legend") return { label_text_font: c.font, label_text_color: c.ink, title_text_color: c.soft, background_fill_color: c.paper, background_fill_alpha: 0.75, border_line_color: null };
+    if (type === "ColorBar") return { major_label_text_font: c.font, title_text_font: c.font, major_label_text_color: c.soft, title_text_color: c.soft, background_fill_color: null, bar_line_color: null, major_tick_line_color: c.line };
     if (type === "Figure" || type === "Plot") return { background_fill_color: null, border_fill_color: null, outline_line_color: null };
     return null;
   }
@@ -34,7 +35,8 @@
         node.attributes = node.attributes || {};
         for (const [name, value] of Object.entries(set)) if (!(name === "grid_line_color" && node.attributes[name] === null)) node.attributes[name] = value;
       }
-      if (touch && node.name === "Toolbar" && node.attributes) node.attributes.active_drag = null;
+      if (touch && node.name === "Toolbar" && node.attributes) node.attributes.active_drag = null; // a finger scrolls the page
+      if (touch && node.name === "Figure") node.attributes.toolbar_location = null;
     }
     for (const value of Object.values(node)) if (value !== null && typeof value === "object") dress(value, c);
   }

@@ -270,12 +270,17 @@ def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
     return pn.Column(*panes.values(), name=NAME)
 
 
+def _field(value: Any) -> str:
+    """A value as a form shows and sends it."""
+    return f"{value:g}" if isinstance(value, float) and f"{value:g}" == repr(value).removesuffix(".0") else str(value)
+
+
 def _controls(run: Any) -> list[Json]:
     """One control for each parameter that the address may set."""
     choices, found = getattr(run, "choices", None) or {}, []
     for name, span in (run.live or {}).items():
         low, high = span if span else (None, None)
         help_ = (getattr(run, "help", None) or {}).get(name)
-        found.append({"name": name, "label": help_ or name, "value": run.parameters.get(name), "low": low, "high": high,
+        found.append({"name": name, "label": help_ or name, "value": _field(run.parameters.get(name)), "low": low, "high": high,
                       "choices": [str(one) for one in choices.get(name, [])]})  # fmt: skip
     return found

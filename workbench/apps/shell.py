@@ -178,7 +178,7 @@ def parameter(value: Any) -> str:
     """
     if value is None or value == "":
         return "–"
-    return number(value) if isinstance(value, (bool, int)) else str(value)
+    return number(value) if isinstance(value, (bool, int, float)) else str(value)
 
 
 # --- the state of a run ------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def settle(model: Any) -> None:
         if isinstance(one, Plot):
             one.output_backend = "canvas"  # a page of small pictures: no second library, the same in every browser
     for toolbar in model.select({"type": Toolbar}):
-        toolbar.logo, toolbar.active_scroll = None, None
+        toolbar.logo, toolbar.active_scroll, toolbar.autohide = None, None, True
 
 
 def height(model: Any) -> int:
