@@ -13,7 +13,7 @@ from workbench.cubes import partial as p
 from workbench.cubes.axes import Axis
 from workbench.cubes.columns import Values, bitmap, chunks_of, numeric
 from workbench.cubes.measures import Asked
-from workbench.cubes.plan import EMPTY, Plan
+from workbench.cubes.plan import EMPTY, Plan, ordered
 
 NO_CELLS = np.zeros((1, 3))
 NO_KEYS = np.full(1, -1, np.int64)
@@ -144,6 +144,14 @@ class Flat:
         bins, tops, registers = [], [], []
         for i, c in enumerate(self.columns):
             bins.append(bins_of_cells(self.cells[i], c.plan) if len(self.cells[i]) > 1 else p.empty(p.BIN_TYPES))
+            if len(bins[i]["min"]):
+                self.moments[i, 0, p.MIN] = bins[i]["min"].min()
+                self.moments[i, 0, p.MAX] = bins[i]["max"].max()
+            if c.asked.p and c.plan.arrays[-1]:  # blocks inside an exact plan were not hashed one by one
+                single = bins[i]["min"] == bins[i]["max"]
+                k.raise_registers(
+                    bins[i]["min"][single].astype(np.int64), int(single.sum()), self.registers[i], c.asked.p
+                )
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             registers.append(registers_of(self.registers[i][None]) if c.asked.p else p.empty(p.REGISTER_TYPES))
         return p.Partial(
@@ -449,13 +457,18 @@ def bins_of_cells(cells: np.ndarray, plan: Plan) -> p.Ragged:
     """Counted bins of a plan as ragged rows of group 0."""
     at = np.flatnonzero(cells[:, 0])
     at = at[np.argsort(plan.bin_low[at], kind="stable")]
+    cells = cells[at]
+    if plan.arrays[-1]:  # bins of one integer: the value is the bin's own
+        value = ordered(plan.bin_low[at] | np.where(plan.bin_low[at] < 0, (1 << plan.bin_bits[at].astype(np.int64)) - 1, 0))
+        bare = cells[:, 1] > cells[:, 2]
+        cells[bare, 1:] = value.view(np.float64)[bare, None]
     return {
         "group": np.zeros(len(at), np.int64),
         "low": plan.bin_low[at],
         "bits": plan.bin_bits[at],
-        "count": cells[at, 0].astype(np.int64),
-        "min": cells[at, 1].copy(),
-        "max": cells[at, 2].copy(),
+        "count": cells[:, 0].astype(np.int64),
+        "min": cells[:, 1].copy(),
+        "max": cells[:, 2].copy(),
     }
 
 

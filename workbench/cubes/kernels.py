@@ -4,7 +4,7 @@ Every kernel takes plain arrays and adds into plain arrays, holds no Python obje
 threads count side by side. The same integers come out of ``arrays.py``, which is these loops written as array
 expressions; the tests hold the two equal.
 
-State of a counted column (see ``partial.Numbers``): ``cells`` has one row a bin, ``[count, smallest, largest]``;
+State of a counted column: ``cells`` has one row a bin, ``[count, smallest, largest]``;
 ``moments`` one row a group, ``[n, mean, sum, sum((x - mean)**2), smallest, largest]``; ``whole`` one row a group, ``[missing, nan, +inf, -inf, low limb, high limb, smallest, largest]`` (int64).
 """
 
@@ -47,81 +47,172 @@ def register(registers, h, p):
 
 
 @njit(nogil=True, cache=True)
-def slot_outside(m, node, shift, low, n, rest):
-    """The leaf for a mantissa outside its node's fine range: the aligned block at the first bit that differs."""
-    start = low[node] << shift[node]
-    if m < start:
-        x = m ^ start
-        side = 0
-    else:
-        x = m ^ (((low[node] + n[node]) << shift[node]) - 1)
-        side = 52
-    d = 0
-    while x > 1:
-        x >>= 1
-        d += 1
-    return rest[node] + side + d
+def slot(bits, root, nodes, child):
+    """The bin of a float, from its bits: table look-ups and shifts, the same on every machine.
 
-
-@njit(nogil=True, cache=True)
-def slot(bits, root, shift, low, n, base, rest, child, deep):
-    """The bin of a float, from its bits: table look-ups and shifts, the same on every machine."""
+    ``nodes`` rows are ``[shift, low, n, base, rest, plain]``; ``root`` holds a node for each sign and exponent, or past
+    the last one where the plan has none: then the whole cell is one bin.
+    """
     m = bits & MANTISSA
     node = root[(bits >> 52) & 0xFFF]
-    off = (m >> shift[node]) - low[node]
-    if off < 0 or off >= n[node]:
-        return slot_outside(m, node, shift, low, n, rest)
-    i = base[node] + off
-    if deep:
+    if node >= len(nodes) - 4096:
+        return node - (len(nodes) - 4096)
+    while True:
+        shift = nodes[node, 0]
+        off = (m >> shift) - nodes[node, 1]
+        if off < 0 or off >= nodes[node, 2]:
+            # the largest aligned block that does not touch the node's range: where the first bit differs
+            if off < 0:
+                x = m ^ (nodes[node, 1] << shift)
+                side = 0
+            else:
+                x = m ^ (((nodes[node, 1] + nodes[node, 2]) << shift) - 1)
+                side = 52
+            d = 0
+            while x > 1:
+                x >>= 1
+                d += 1
+            return nodes[node, 4] + side + d
+        i = nodes[node, 3] + off
         node = child[i]
-        while node >= 0:
-            off = (m >> shift[node]) - low[node]
-            if off < 0 or off >= n[node]:
-                return slot_outside(m, node, shift, low, n, rest)
-            i = base[node] + off
-            node = child[i]
-    return i
+        if node < 0:
+            return i
 
 
 @njit(nogil=True, cache=True)
-def slots_of(values, out, root, shift, low, n, base, rest, child, deep):
-    """The bin of every (finite) value."""
-    bits = values.view(np.int64)
-    for k in range(len(values)):
-        out[k] = slot(bits[k], root, shift, low, n, base, rest, child, deep)
+def slots(bits, k, root, nodes, child, out):
+    """The bins of a block of floats; returns how many of them were not plainly inside a node's range."""
+    slow = 0
+    for i in range(k):
+        b = bits[i]
+        node = root[np.uint64(b) >> np.uint64(52)]
+        off = np.uint64(((b & MANTISSA) >> nodes[node, 0]) - nodes[node, 1])
+        inside = off < np.uint64(nodes[node, 5])
+        out[i] = np.int64(off) + nodes[node, 3] if inside else -1
+        slow += not inside
+    if slow:
+        for i in range(k):
+            if out[i] < 0:
+                out[i] = slot(bits[i], root, nodes, child)
+    return slow
+
+
+@njit(nogil=True, cache=True)
+def raise_cells(values, where, k, cells):
+    """Count a block into its bins, with the smallest and largest value of each."""
+    for i in range(k):
+        c = np.uint64(where[i])
+        x = values[i]
+        cells[c, 0] += 1.0
+        cells[c, 1] = x if x < cells[c, 1] else cells[c, 1]
+        cells[c, 2] = x if x > cells[c, 2] else cells[c, 2]
+
+
+@njit(nogil=True, cache=True)
+def count_cells(where, k, cells):
+    """Count a block into bins that hold a single value each."""
+    for i in range(k):
+        cells[np.uint64(where[i]), 0] += 1.0
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def centred_sums(values, k, pivot):
+    """``sum(x - pivot)`` and ``sum((x - pivot)**2)`` of a block, in whatever order is fastest."""
+    s1 = 0.0
+    s2 = 0.0
+    for i in range(k):
+        d = values[i] - pivot
+        s1 += d
+        s2 += d * d
+    return s1, s2
+
+
+@njit(nogil=True, cache=True)
+def odd_floats(bits, k):
+    """How many of a block are NaN, infinite or negative zero."""
+    odd = 0
+    for i in range(k):
+        b = bits[i]
+        odd += ((b & 0x7FF0000000000000) == 0x7FF0000000000000) | (b == -0x8000000000000000)
+    return odd
+
+
+@njit(nogil=True, cache=True)
+def raise_registers(bits, k, registers, p):
+    """Raise the HyperLogLog registers of a block; most values only read theirs, since ranks rarely grow."""
+    for i in range(k):
+        register(registers, mix(bits[i]), p)
+
+
+@njit(nogil=True, cache=True)
+def present(values, valid, offset, start, stop, out):
+    """Copy the values that are there to the front of ``out``; returns how many."""
+    k = 0
+    i = start
+    if (offset + start) & 7 == 0:
+        byte = (offset + start) >> 3
+        while i + 8 <= stop:
+            v = valid[byte]
+            byte += 1
+            if v == 0xFF:
+                for j in range(8):
+                    out[k + j] = values[i + j]
+                k += 8
+            elif v:
+                for j in range(8):
+                    out[k] = values[i + j]
+                    k += (v >> j) & 1
+            i += 8
+    while i < stop:
+        j = i + offset
+        out[k] = values[i]
+        k += (valid[j >> 3] >> (j & 7)) & 1
+        i += 1
+    return k
+
+
+@njit(nogil=True, cache=True)
+def fold(moments, n, pivot, s1, s2):
+    """Add a block's centred sums to ``[n, mean, sum, m2, ...]`` of group 0 (Chan, Golub and LeVeque 1983)."""
+    mean = pivot + s1 / n
+    m2 = max(s2 - s1 * (s1 / n), 0.0)
+    have = moments[0, N]
+    total = have + n
+    if have == 0.0:
+        moments[0, 1] = mean
+        moments[0, 3] = m2
+    else:
+        delta = mean - moments[0, 1]
+        moments[0, 1] += delta * (n / total)
+        moments[0, 3] += m2 + delta * delta * (have * (n / total))
+    moments[0, 2] += pivot * n + s1
+    moments[0, N] = total
 
 
 @njit(nogil=True, cache=True)
 def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers, p):
     """Count one float64 column into one group. ``valid`` is Arrow's bitmap, read from bit ``offset`` when ``nulls``."""
-    root, shift, low, n, base, rest, child, deep = plan
-    buffer = np.empty(BLOCK, np.float64)
-    bits = buffer.view(np.int64)
+    root, nodes, child, exact = plan
+    buffer = np.empty(BLOCK + 8, np.float64)
+    where = np.empty(BLOCK, np.int64)
     hashing = len(registers) > 1
     binning = len(cells) > 1
     size = len(values)
     start = 0
     while start < size:
         stop = min(start + BLOCK, size)
-        k = 0
         if nulls:
-            for i in range(start, stop):
-                j = i + offset
-                if (valid[j >> 3] >> (j & 7)) & 1:
-                    buffer[k] = values[i] + 0.0
-                    k += 1
+            k = present(values, valid, offset, start, stop, buffer)
             whole[0, MISSING] += (stop - start) - k
+            block = buffer
         else:
             k = stop - start
-            for i in range(k):
-                buffer[i] = values[start + i] + 0.0  # -0.0 becomes 0.0
-        odd = 0
-        for i in range(k):
-            odd += (bits[i] & 0x7FF0000000000000) == 0x7FF0000000000000
-        if odd:
+            block = values[start:stop]
+        bits = block.view(np.int64)
+        if odd_floats(bits, k):
             j = 0
             for i in range(k):
-                x = buffer[i]
+                x = block[i] + 0.0  # -0.0 becomes 0.0
                 if x != x:
                     whole[0, NAN] += 1
                 elif x == np.inf:
@@ -132,120 +223,85 @@ def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers
                     buffer[j] = x
                     j += 1
             k = j
+            block = buffer
+            bits = block.view(np.int64)
         start = stop
         if k == 0:
             continue
-        pivot = buffer[0]
-        s1 = 0.0
-        s2 = 0.0
-        lo = buffer[0]
-        hi = buffer[0]
-        for i in range(k):
-            d = buffer[i] - pivot
-            s1 += d
-            s2 += d * d
-            lo = min(lo, buffer[i])
-            hi = max(hi, buffer[i])
-        fold(moments, 0, k, pivot, s1, s2, lo, hi)
+        pivot = block[0]
+        s1, s2 = centred_sums(block, k, pivot)
+        fold(moments, k, pivot, s1, s2)
         if binning:
+            slots(bits, k, root, nodes, child, where)
+            raise_cells(block, where, k, cells)
+        else:
+            lo = block[0]
+            hi = block[0]
             for i in range(k):
-                c = slot(bits[i], root, shift, low, n, base, rest, child, deep)
-                x = buffer[i]
-                cells[c, 0] += 1.0
-                if x < cells[c, 1]:
-                    cells[c, 1] = x
-                if x > cells[c, 2]:
-                    cells[c, 2] = x
+                lo = min(lo, block[i])
+                hi = max(hi, block[i])
+            moments[0, MIN] = min(moments[0, MIN], lo)
+            moments[0, MAX] = max(moments[0, MAX], hi)
         if hashing:
-            for i in range(k):
-                register(registers, mix(bits[i]), p)
+            raise_registers(bits, k, registers, p)
 
 
 @njit(nogil=True, cache=True)
 def integers(values, valid, offset, nulls, plan, cells, moments, whole, registers, p):
-    """Count one int64 column into one group: as ``numbers``, and the exact sum in two limbs and exact extremes."""
-    root, shift, low, n, base, rest, child, deep = plan
+    """Count one int64 column into one group: as ``numbers``, with the exact sum in two limbs and exact extremes.
+
+    Where the plan gives every integer its own bin, a block inside it is only counted: what its bins say of extremes
+    and of distinct values is read off them afterwards.
+    """
+    root, nodes, child, exact = plan
     buffer = np.empty(BLOCK, np.float64)
-    exact = np.empty(BLOCK, np.int64)
     bits = buffer.view(np.int64)
+    whole_block = np.empty(BLOCK + 8, np.int64)
+    where = np.empty(BLOCK, np.int64)
     hashing = len(registers) > 1
     binning = len(cells) > 1
     size = len(values)
     start = 0
     while start < size:
         stop = min(start + BLOCK, size)
-        k = 0
         if nulls:
-            for i in range(start, stop):
-                j = i + offset
-                if (valid[j >> 3] >> (j & 7)) & 1:
-                    exact[k] = values[i]
-                    k += 1
+            k = present(values, valid, offset, start, stop, whole_block)
             whole[0, MISSING] += (stop - start) - k
+            block = whole_block
         else:
             k = stop - start
-            for i in range(k):
-                exact[i] = values[start + i]
+            block = values[start:stop]
         start = stop
         if k == 0:
             continue
         small = np.int64(0)
         large = np.int64(0)
-        imin = exact[0]
-        imax = exact[0]
+        imin = block[0]
+        imax = block[0]
         for i in range(k):
-            x = exact[i]
+            x = block[i]
             small += x & 0xFFFFFFFF
             large += x >> 32
-            imin = min(imin, x)
-            imax = max(imax, x)
+            imin = x if x < imin else imin
+            imax = x if x > imax else imax
             buffer[i] = float(x)
-        whole[0, LOW] += small
-        whole[0, HIGH] += large
+        whole[0, LOW] += small & 0xFFFFFFFF
+        whole[0, HIGH] += large + (small >> 32)
         whole[0, IMIN] = min(whole[0, IMIN], imin)
         whole[0, IMAX] = max(whole[0, IMAX], imax)
+        moments[0, MIN] = min(moments[0, MIN], float(imin))
+        moments[0, MAX] = max(moments[0, MAX], float(imax))
         pivot = buffer[0]
-        s1 = 0.0
-        s2 = 0.0
-        for i in range(k):
-            d = buffer[i] - pivot
-            s1 += d
-            s2 += d * d
-        fold(moments, 0, k, pivot, s1, s2, float(imin), float(imax))
+        s1, s2 = centred_sums(buffer, k, pivot)
+        fold(moments, k, pivot, s1, s2)
         if binning:
-            for i in range(k):
-                c = slot(bits[i], root, shift, low, n, base, rest, child, deep)
-                x = buffer[i]
-                cells[c, 0] += 1.0
-                if x < cells[c, 1]:
-                    cells[c, 1] = x
-                if x > cells[c, 2]:
-                    cells[c, 2] = x
+            slow = slots(bits, k, root, nodes, child, where)
+            if exact and slow == 0:
+                count_cells(where, k, cells)
+                continue
+            raise_cells(buffer, where, k, cells)
         if hashing:
-            for i in range(k):
-                register(registers, mix(exact[i]), p)
-
-
-@njit(nogil=True, cache=True)
-def fold(moments, g, n, pivot, s1, s2, lo, hi):
-    """Add a block's centred sums to group ``g`` as ``[n, mean, sum, m2, min, max]`` (Chan, Golub, LeVeque 1983)."""
-    if moments[g, N] == 0.0:
-        moments[g, N] = n
-        moments[g, PIVOT] = pivot + s1 / n
-        moments[g, S1] = pivot * n + s1
-        moments[g, S2] = max(s2 - s1 * (s1 / n), 0.0)
-    else:
-        mean = pivot + s1 / n
-        m2 = max(s2 - s1 * (s1 / n), 0.0)
-        have = moments[g, N]
-        total = have + n
-        delta = mean - moments[g, PIVOT]
-        moments[g, PIVOT] += delta * (n / total)
-        moments[g, S2] += m2 + delta * delta * (have * (n / total))
-        moments[g, S1] += pivot * n + s1
-        moments[g, N] = total
-    moments[g, MIN] = min(moments[g, MIN], lo)
-    moments[g, MAX] = max(moments[g, MAX], hi)
+            raise_registers(block, k, registers, p)
 
 
 @njit(nogil=True, cache=True)
@@ -258,7 +314,7 @@ def grouped(
     Bins go into an open-addressing table ``keys`` (group * size + bin, -1 = free) with ``cells`` beside it. Stops and
     returns the number of rows done when the table is three fifths full; the caller grows it and goes on.
     """
-    root, shift, low, n, base, rest, child, deep = plan
+    root, nodes, child, exact = plan
     rows = len(values)
     mask = len(keys) - 1
     limit = len(keys) * 3 // 5
@@ -303,7 +359,7 @@ def grouped(
             row[MAX] = x
         if binning:
             one[0] = x
-            key = lasting[i] * size + slot(bits[0], root, shift, low, n, base, rest, child, deep)
+            key = lasting[i] * size + slot(bits[0], root, nodes, child)
             h = np.int64(mix(key) & np.uint64(mask))
             while keys[h] != key:
                 if keys[h] == -1:

@@ -19,10 +19,11 @@ import numpy as np
 
 MANTISSA_BITS = 52
 MANTISSA = (1 << MANTISSA_BITS) - 1
+FINER = 3  # times a node may be cut in half again before its heavy bins get nodes of their own
 ROOTS = 1 << 12
 REST = 104  # bins below and above a node's range: one for each bit at which a value can leave it, on either side
 
-Arrays = tuple[np.ndarray, ...]
+Node = tuple[int, int, int, int, int]
 
 
 def ordered(bits: Any) -> Any:
@@ -54,57 +55,55 @@ class Plan:
         object.__setattr__(self, "nodes", state["nodes"])
 
     @cached_property
-    def _built(self) -> tuple[Arrays, np.ndarray, np.ndarray]:
+    def _built(self) -> tuple[tuple, np.ndarray, np.ndarray]:
         cell, parent, shift, low, n = (np.ascontiguousarray(c) for c in self.nodes.T)
+        count = len(cell)
         sizes = n + REST
-        base = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        base = base + ROOTS  # the first 4096 bins: whole cells, for signs and exponents that the sample did not have
-        total = int(ROOTS + sizes.sum())
+        base = (ROOTS + np.cumsum(sizes) - sizes).astype(np.int64)
+        total = int(ROOTS + sizes.sum())  # the first 4096 bins: whole cells, for signs and exponents not in the plan
         rest = base + n
-        root = np.arange(ROOTS) + len(cell)  # beyond the last node: one bin a cell
-        shift = np.concatenate([shift, np.full(ROOTS, MANTISSA_BITS)])
-        low = np.concatenate([low, np.zeros(ROOTS, np.int64)])
-        n = np.concatenate([n, np.ones(ROOTS, np.int64)])
-        base = np.concatenate([base, np.arange(ROOTS)])
-        rest = np.concatenate([rest, np.zeros(ROOTS, np.int64)])
         is_root = cell >= 0
+        root = (count + np.arange(ROOTS)).astype(np.int32)  # past the last node: one bin a cell
         root[cell[is_root]] = np.flatnonzero(is_root)
-        child = np.full(total, -1, np.int64)
+        child = np.full(total, -1, np.int32)
         child[parent[~is_root]] = np.flatnonzero(~is_root)
+        plain = n.copy()  # bins that need no second look: none in a node that has children
+        plain[np.searchsorted(base, parent[~is_root], side="right") - 1] = 0
+        table = np.zeros((count + ROOTS, 6), np.int64)
+        table[:count] = np.stack([shift, low, n, base, rest, plain], axis=1)
 
         where = np.zeros(total, np.int64)  # raw bits of each bin's first float
-        width = np.zeros(total, np.uint8)
-        where[:ROOTS] = np.arange(ROOTS, dtype=np.int64) << MANTISSA_BITS
+        width = np.zeros(total, np.int64)
+        where[:ROOTS] = _top(np.arange(ROOTS, dtype=np.int64))
         width[:ROOTS] = MANTISSA_BITS
-        for k in range(len(cell)):
-            c = cell[k] if cell[k] >= 0 else (where[parent[k]] >> MANTISSA_BITS) & 0xFFF
-            top = np.int64(c << MANTISSA_BITS) if c < 2048 else np.int64(c - 4096) << np.int64(MANTISSA_BITS)
+        top = np.zeros(count, np.int64)
+        top[is_root] = _top(cell[is_root])
+        d = np.arange(52, dtype=np.int64)
+        for k in range(count):
+            if cell[k] < 0:
+                top[k] = where[parent[k]] & ~np.int64(MANTISSA)
             at, steps, s = int(base[k]), int(n[k]), int(shift[k])
-            where[at : at + steps] = top | ((low[k] + np.arange(steps)) << s)
+            where[at : at + steps] = top[k] | ((low[k] + np.arange(steps)) << s)
             width[at : at + steps] = s
-            first, last = int(low[k]) << s, ((int(low[k]) + steps) << s) - 1
-            for d in range(52):
-                if (first >> d) & 1:
-                    where[at + steps + d] = top | (((first >> d) ^ 1) << d)
-                    width[at + steps + d] = d
-                if not (last >> d) & 1:
-                    where[at + steps + 52 + d] = top | (((last >> d) | 1) << d)
-                    width[at + steps + 52 + d] = d
-        where[:ROOTS] = np.where(
-            np.arange(ROOTS) < 2048,
-            np.arange(ROOTS, dtype=np.int64) << MANTISSA_BITS,
-            (np.arange(ROOTS, dtype=np.int64) - 4096) << MANTISSA_BITS,
-        )
+            first, last = np.int64(int(low[k]) << s), np.int64(((int(low[k]) + steps) << s) - 1)
+            where[at + steps : at + steps + 52] = top[k] | (((first >> d) ^ 1) << d)
+            where[at + steps + 52 : at + steps + 104] = top[k] | (((last >> d) | 1) << d)
+            width[at + steps : at + steps + 104] = np.concatenate([d, d])
         key = ordered(where)
         # a block of negative floats runs downwards: its first ordered key is that of its last float
-        key = np.where(where < 0, key & ~((np.int64(1) << width.astype(np.int64)) - 1), key)
-        arrays = (root, shift, low, n, base, rest, child)
-        return arrays, key, width
+        key = np.where(where < 0, key & ~((np.int64(1) << width) - 1), key)
+        return (root, table, child, self._exact()), key, width.astype(np.uint8)
+
+    def _exact(self) -> bool:
+        """Whether each bin of each node is one integer."""
+        cell, _, shift, _, _ = self.nodes.T
+        exponent = (cell & 0x7FF) - 1023
+        return bool(len(cell) and (cell >= 0).all() and (shift == np.clip(MANTISSA_BITS - exponent, 0, 52)).all())
 
     @property
     def arrays(self) -> tuple:
-        """What the kernels look up: ``(root, shift, low, n, base, rest, child, deep)``."""
-        return (*self._built[0], bool((self.nodes[:, 0] < 0).any()))
+        """What the kernels look up: ``(root, nodes, child, exact)``."""
+        return self._built[0]
 
     @property
     def size(self) -> int:
@@ -128,7 +127,7 @@ EMPTY = Plan(np.zeros((0, 5), np.int64))
 def make_plan(
     sample: np.ndarray,
     *,
-    bins: int = 24_576,
+    bins: int = 12_288,
     relative: float | None = None,
     whole_numbers: bool = False,
     bounds: tuple[float, float] | None = None,
@@ -152,40 +151,54 @@ def make_plan(
         return Plan(np.array([_span(c, m, 0, exponent_only=True) for c, m in _cells(whole)], np.int64).reshape(-1, 5))
     if not len(sample):
         return EMPTY
-    nodes: list[tuple[int, int, int, int, int]] = []
-    inner: list[tuple[int, np.ndarray, int]] = []  # (node, its mantissas, cell), to look for heavy bins
+    nodes: list[Node] = []
+    inner: list[tuple[np.ndarray, int]] = []  # a node's mantissas and finest step, to look for heavy bins
     heavy = max(2.0, len(sample) * 4.0 / bins)
-    cells = _cells(sample)
-    for cell, m in cells:
-        floor = max(0, MANTISSA_BITS - ((cell & 0x7FF) - 1023)) if whole_numbers else 0
+    for cell, m in _cells(sample):
+        floor = min(MANTISSA_BITS, max(0, MANTISSA_BITS - ((cell & 0x7FF) - 1023))) if whole_numbers else 0
         target = max(64, int(bins * len(m) / len(sample)))
-        node = _range(cell, -1, m, target, floor, relative, len(m) > 1)
-        inner.append((len(nodes), m, floor))
-        nodes.append(node)
+        inner.append((m, floor))
+        nodes.append(_fine(_range(cell, -1, m, target, floor, relative, len(m) > 1), m, floor, heavy))
     at = ROOTS
+    spare = 4 * bins
     k = 0
-    spare = 2 * bins
     while k < len(nodes):
-        _, m, floor = inner[k]
+        m, floor = inner[k]
         _, _, shift, low, n = nodes[k]
-        if shift > floor:
-            off = (m >> shift) - low
-            inside = (off >= 0) & (off < n)
-            off, values = off[inside], m[inside]
-            counts = np.bincount(off, minlength=n)
-            for b in np.flatnonzero(counts > heavy):
-                part = values[off == b]
-                if part[0] == part[-1]:  # sorted: a single value needs no finer cut
-                    continue
-                target = min(max(64, int(bins * len(part) / len(sample))), 1 << min(shift - floor, 20))
-                if target > spare:
-                    continue
-                spare -= target
-                inner.append((len(nodes), part, floor))
-                nodes.append(_range(-1, int(at + b), part, target, floor, None, True, (int(low + b), shift)))
+        for b in _heavy(m, nodes[k], heavy) if shift > floor else ():
+            part = m[np.searchsorted(m, (low + b) << shift) : np.searchsorted(m, (low + b + 1) << shift)]
+            target = min(max(64, int(bins * len(part) / len(sample))), 1 << min(shift - floor, 20))
+            if target > spare:
+                continue
+            spare -= target
+            inner.append((part, floor))
+            nodes.append(_fine(_range(-1, int(at + b), part, target, floor, None, True, (int(low + b), shift)), part, floor, heavy))
         at += n + REST
         k += 1
     return Plan(np.array(nodes, np.int64).reshape(-1, 5))
+
+
+def _fine(node: Node, m: np.ndarray, floor: int, limit: float) -> Node:
+    """The node, cut in half again a few times while any of its bins is heavy."""
+    for _ in range(FINER):
+        if node[2] <= floor or not len(_heavy(m, node, limit)):
+            break
+        node = (node[0], node[1], node[2] - 1, node[3] << 1, node[4] << 1)
+    return node
+
+
+def _heavy(m: np.ndarray, node: Node, limit: float) -> np.ndarray:
+    """Bins of a node that hold more than ``limit`` of the sorted mantissas, and not a single value of them."""
+    off = (m >> node[2]) - node[3]
+    first = np.flatnonzero(np.concatenate([[True], off[1:] != off[:-1]]))
+    count = np.diff(np.append(first, len(m)))
+    many = (count > limit) & (m[first] != m[first + count - 1]) & (off[first] >= 0) & (off[first] < node[4])
+    return off[first[many]]
+
+
+def _top(cell: np.ndarray) -> np.ndarray:
+    """The bits of sign and exponent, as int64."""
+    return np.where(cell < 2048, cell, cell - 4096) << np.int64(MANTISSA_BITS)
 
 
 def _cells(values: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -196,7 +209,7 @@ def _cells(values: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return [(int((part[0] >> MANTISSA_BITS) & 0xFFF), part & MANTISSA) for part in np.split(bits, cuts)]
 
 
-def _span(cell: int, m: np.ndarray, shift: int, *, exponent_only: bool) -> tuple[int, int, int, int, int]:
+def _span(cell: int, m: np.ndarray, shift: int, *, exponent_only: bool) -> Node:
     """The node that gives each integer of a cell its own bin."""
     shift = min(MANTISSA_BITS, max(0, MANTISSA_BITS - ((cell & 0x7FF) - 1023)))
     low = int(m[0]) >> shift
@@ -212,7 +225,7 @@ def _range(
     relative: float | None,
     widen: bool,
     within: tuple[int, int] | None = None,
-) -> tuple[int, int, int, int, int]:
+) -> Node:
     """A node over the range of ``m``, a little widened, in about ``target`` power-of-two steps."""
     first, last = int(m[0]), int(m[-1])
     least, most = (0, MANTISSA) if within is None else (within[0] << within[1], ((within[0] + 1) << within[1]) - 1)
