@@ -31,10 +31,10 @@ def _shares(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, F
 
 
 def _per(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
-    """1/n + 1/m: the variance that two samples of these sizes add."""
+    """1/n + 1/m: the variance that two samples of these sizes add; NaN where a side is empty."""
     _, _, n, m = _pair(reference, current)
     with np.errstate(divide="ignore"):
-        return (1 / n + 1 / m)[..., 0]
+        return np.where((n > 0) & (m > 0), 1 / n + 1 / m, np.nan)[..., 0]
 
 
 def _pooled(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:

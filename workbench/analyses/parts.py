@@ -6,7 +6,7 @@ by its categories ("model=a, region=b"), all rows together by "".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -89,27 +89,19 @@ def segments(cube: xr.Dataset, *, full: bool = False) -> Iterator[tuple[str, xr.
                 yield segment_name(cut, labels), part
 
 
-def by_segment(
-    cube: xr.Dataset, read: Callable[[xr.Dataset], xr.DataArray], *, full: bool = False
-) -> tuple[xr.DataArray, list[str]]:
-    """What `read` says of every segment, stacked on a first dim "segment"; and the segments' names.
-
-    `read` takes a cube with windows and any segment axes and returns an array with the same axes first.
-    """
-    from workbench.cubes import collapse
-
+def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
+    """The counts `name` ("count", "missing", ...) of every segment, stacked on dims (segment, window, ...); the names."""
     dims, stacked, labels = segment_axes(cube), [], []
-    for cut in levels(cube, full=full):
-        others = [dim for dim in dims if dim not in cut]
-        array = read(collapse(cube, *others) if others else cube)
+    for cut in levels(cube):
+        array = cube[name].sum([dim for dim in dims if dim not in cut])
         if WINDOW not in array.dims:
             array = array.expand_dims({WINDOW: [np.datetime64("NaT", "us")]})
-        names_here = [segment_name(cut, one) for one in product(*(array[dim].values for dim in cut))]
-        rest = [str(dim) for dim in array.dims if dim not in cut]
-        flat = array.transpose(*cut, *rest).values.reshape(len(names_here), *(array.sizes[dim] for dim in rest))
+        rest = [WINDOW, *(str(dim) for dim in array.dims if dim not in (*cut, WINDOW))]
+        here = [segment_name(cut, one) for one in product(*(array[dim].values for dim in cut))]
+        flat = array.transpose(*cut, *rest).values.reshape(len(here), *(array.sizes[dim] for dim in rest))
         coords = {dim: array[dim] for dim in rest if dim in array.coords}
-        stacked.append(xr.DataArray(flat, dims=[SEGMENT, *rest], coords={SEGMENT: names_here, **coords}))
-        labels += names_here
+        stacked.append(xr.DataArray(flat, dims=[SEGMENT, *rest], coords={SEGMENT: here, **coords}))
+        labels += here
     return xr.concat(stacked, dim=SEGMENT), labels
 
 

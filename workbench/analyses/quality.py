@@ -31,15 +31,15 @@ def shares(cube: xr.Dataset) -> pd.DataFrame:
 
     Segments are all rows (""), and each value of each category axis. Shares are of rows, 0 to 1, NaN without rows.
     """
-    rows, names = by_segment(cube, lambda part: part["count"])
+    rows, names = by_segment(cube, "count")
     labels = window_labels(cube)
     columns = [str(column) for column in cube["column"].values]
     index = pd.MultiIndex.from_product([names, labels, columns], names=[SEGMENT, WINDOW, "column"])
     frame = pd.DataFrame(index=index).reset_index()
     frame["rows"] = np.repeat(rows.values.ravel(), len(columns))
     for kind in KINDS:
-        part, _ = by_segment(cube, lambda one, kind=kind: one[kind])  # type: ignore[misc]
-        frame[f"{kind}_rows"] = part.transpose(SEGMENT, WINDOW, "column").values.ravel()
+        part, _ = by_segment(cube, kind)
+        frame[f"{kind}_rows"] = part.values.ravel()
         frame[kind] = frame[f"{kind}_rows"] / frame["rows"].where(frame["rows"] > 0)
     return frame
 
@@ -113,10 +113,9 @@ def _volume(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
 
 def volume(cube: xr.Dataset, *, least: int = 30) -> pd.DataFrame:
     """Rows of every window, windows without rows included: window, rows, usual, ratio, out (see `pattern.volumes`)."""
-    from workbench.cubes import collapse
-
-    others = [dim for dim in cube["count"].dims if dim != WINDOW]
-    counted = collapse(cube, *others)["count"] if others else cube["count"]
+    if WINDOW not in cube.dims:
+        return pd.DataFrame(columns=["window", "rows", "usual", "ratio", "out"])
+    counted = cube["count"].sum([dim for dim in cube["count"].dims if dim != WINDOW])
     series = pd.Series(counted.values, index=pd.DatetimeIndex(counted[WINDOW].values)).sort_index()
     series = series[series.index.notna()]
     every = str(cube[WINDOW].attrs.get("every", "")) or None
@@ -214,21 +213,25 @@ def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -
     rows = counts.sum(axis=1).to_numpy()
     for value in counts.columns:
         k = counts[value].to_numpy()
-        first, last = int(np.argmax(k > 0)), int(len(k) - 1 - np.argmax(k[::-1] > 0))
-        after, before = rows[last + 1 :].sum(), rows[:first].sum()
-        share = k.sum() / max(rows[first : last + 1].sum(), 1)
+        first = int(np.argmax(k > 0))
+        share = k.sum() / max(rows[k > 0].sum(), 1)
         if share < SHARE:
             continue
-        if last + 1 < len(k) and share * after >= SEEN and after >= least:
-            words = (
-                f"{column}: {value!r} is gone since {say_window(labels[last + 1])} ({say_share(share)} of rows before)"
-            )
-            yield _row("lost value", words, column=column, window=labels[last + 1], until=labels[-1],
-                       windows=len(k) - last - 1, value=0.0, usual=share, rows=share * after)  # fmt: skip
-        if first and share * before >= SEEN and before >= least:
-            words = f"{column}: {value!r} appears at {say_window(labels[first])} ({say_share(share)} of rows since)"
-            yield _row("new value", words, column=column, window=labels[first], until=labels[last],
-                       windows=last - first + 1, value=share, usual=0.0, rows=k.sum())  # fmt: skip
+        for gap in _runs(k == 0, np.zeros(len(k))):
+            expected = share * rows[gap].sum()
+            if expected < SEEN or rows[gap].sum() < least:
+                continue
+            before, after = labels[gap.start], labels[gap.stop - 1]
+            if gap.start == 0:
+                words = f"{column}: {value!r} appears at {say_window(labels[first])} ({say_share(share)} of rows since)"
+                yield _row("new value", words, column=column, window=labels[first], until=labels[-1],
+                           windows=len(k) - first, value=share, usual=0.0, rows=k.sum())  # fmt: skip
+                continue
+            span = _say_span(before, after, gap.stop - gap.start)
+            span = f"since {say_window(before)}" if gap.stop == len(k) else span
+            words = f"{column}: {value!r} is gone {span}, usually {say_share(share)} of rows"
+            yield _row("lost value", words, column=column, window=before, until=after, windows=gap.stop - gap.start,
+                       value=0.0, usual=share, rows=expected)  # fmt: skip
 
 
 def _runs(out: Any, sign: Any) -> Iterator[slice]:
@@ -258,13 +261,10 @@ def columns(cube: xr.Dataset, found: pd.DataFrame) -> pd.DataFrame:
 
     verdict: "wrong" (a finding of weight 3), "look" (2), "note" (1), or "sound".
     """
-    from workbench.cubes import collapse
-
-    whole = collapse(cube)
-    rows = max(int(whole["count"]), 1)
-    table = pd.DataFrame({"column": [str(name) for name in whole["column"].values], "kind": whole["kind"].values})
+    rows = max(int(cube["count"].sum()), 1)
+    table = pd.DataFrame({"column": [str(name) for name in cube["column"].values], "kind": cube["kind"].values})
     for kind in KINDS:
-        table[kind] = whole[kind].values / rows
+        table[kind] = cube[kind].sum(cube["count"].dims).values / rows
     own = found[found["column"] != ""].groupby("column", sort=False)
     table["findings"] = table["column"].map(own.size()).fillna(0).astype("int64")
     table["weight"] = table["column"].map(own["weight"].max()).fillna(0).astype("int64")
@@ -277,11 +277,8 @@ def columns(cube: xr.Dataset, found: pd.DataFrame) -> pd.DataFrame:
 
 def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | int | str, str, bool | None]]:
     """Name, value, unit and whether it is good, of the few figures a person needs first."""
-    from workbench.cubes import collapse
-
-    whole = collapse(cube)
-    rows, across = int(whole["count"]), whole.sizes["column"]
-    missing = 100 * float(whole["missing"].sum()) / max(rows * across, 1)
+    rows, across = int(cube["count"].sum()), cube.sizes["column"]
+    missing = 100 * float(cube["missing"].sum()) / max(rows * across, 1)
     wrong = found[found["weight"] >= 2]
     top = found.iloc[0] if len(wrong) else None
     figures: list[tuple[str, float | int | str, str, bool | None]] = [

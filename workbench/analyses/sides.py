@@ -53,41 +53,43 @@ def side(table: str, text: str) -> Side:
 
 
 def split(
-    reference: xr.Dataset, current: xr.Dataset | None, before: Side, after: Side
+    current: xr.Dataset, reference: xr.Dataset | None, before: Side, after: Side
 ) -> tuple[xr.Dataset, xr.Dataset, str]:
     """The reference without windows, the current windows, and the reference's name.
 
-    current is None when both sides are of one table: then its first third of windows is the reference unless
-    `before` says which, and every later window is current unless `after` says which. With two tables each side is
-    all of its table unless it says which window. Raises WorkbenchError where a side is empty or the two overlap.
+    reference is None when both sides are of one table, whose cube is `current`. Then the reference is the window that
+    `before` says; without one, all windows before `after`'s; without that too, the first third of all windows.
+    Current are the windows that `after` says; without one, every window after the reference.
+    With two tables each side is all of its table unless it says which window.
+    Raises WorkbenchError where a side is empty or the two overlap.
     """
     from workbench.cubes import collapse, select
 
-    if current is not None:
+    if reference is not None:
         chosen = _within(reference, before, "reference")
-        first = select(reference, **{WINDOW: list(chosen)}) if WINDOW in reference.dims else reference
+        first = select(reference, **{WINDOW: list(chosen)}) if before.start is not None else reference
         second = current
-        if WINDOW in current.dims and after.start is not None:
+        if after.start is not None:
             second = select(current, **{WINDOW: list(_within(current, after, "current"))})
         name = before.table if before.start is None else _span(reference, chosen)
         return (collapse(first, WINDOW) if WINDOW in first.dims else first), second, name
-    starts = _starts(reference)
+    starts = _starts(current)
     if before.start is None:
         stop = starts[max(1, len(starts) // 3)] if after.start is None else _utc(after.start)
         old = starts[starts < stop]
     else:
-        old = _within(reference, before, "reference")
+        old = _within(current, before, "reference")
     if not len(old):
         raise WorkbenchError("no window lies before the current one; name a reference=START/END or another table")
-    new = starts[starts > old[-1]] if after.start is None else _within(reference, after, "current")
+    new = starts[starts > old[-1]] if after.start is None else _within(current, after, "current")
     if not len(new):
         raise WorkbenchError(
-            f"no window is left to compare after the reference {_span(reference, old)}; choose an earlier reference"
+            f"no window is left to compare after the reference {_span(current, old)}; choose an earlier reference"
         )
     if len(np.intersect1d(old, new)):
         raise WorkbenchError("reference and current share windows; choose two that do not overlap")
-    first, second = select(reference, **{WINDOW: list(old)}), select(reference, **{WINDOW: list(new)})
-    return collapse(first, WINDOW), second, _span(reference, old)
+    first, second = select(current, **{WINDOW: list(old)}), select(current, **{WINDOW: list(new)})
+    return collapse(first, WINDOW), second, _span(current, old)
 
 
 def _utc(time: pd.Timestamp) -> np.datetime64:
