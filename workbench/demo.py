@@ -49,9 +49,19 @@ STEPS = (
             "current": "2013-02-01/2014-01-01",
         },
     ),
-    Step("quality", "requests"),
-    Step("drift", "requests"),
-    Step("performance", "requests"),
+    Step("quality", "requests", {"time": "time", "every": "h", "by": "model"}),
+    Step(
+        "drift",
+        "requests",
+        {
+            "time": "time",
+            "every": "D",
+            "by": "model",
+            "reference": "2026-03-02/2026-03-09",
+            "current": "2026-03-09/2026-03-16",
+        },
+    ),
+    Step("performance", "requests", {"time": "time", "every": "h", "by": "model,region"}),
 )
 
 
