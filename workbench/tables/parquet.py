@@ -194,7 +194,7 @@ def head(file: pq.ParquetFile, foot: Footer, group: int, column: str, count: int
     """The first `count` values of one column of a row group, decoding little more."""
     paths = [foot.metadata.schema.column(leaf).path for leaf in foot.leaves[column]]
     chunks, have = [], 0
-    for batch in file.iter_batches(65_536, row_groups=[group], columns=paths, use_threads=False):
+    for batch in file.iter_batches(16_384, row_groups=[group], columns=paths, use_threads=False):
         chunks.append(batch.column(0))
         have += len(batch)
         if have >= count:

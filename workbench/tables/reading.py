@@ -16,8 +16,9 @@ from workbench.tables.source import brief
 if TYPE_CHECKING:
     from workbench.tables.table import File, Piece, Rows, Table
 
-SAMPLE_READ = 2_000_000  # values decoded per column to draw a sample
-SAMPLE_PARTS = 16
+SAMPLE_WHOLE = 1_000_000  # a table of up to so many rows is decoded whole to draw a sample of it
+SAMPLE_READ = 131_072  # values decoded per column of a larger one
+SAMPLE_PARTS = 32
 
 
 def unchanged(table: Table, file: File) -> None:
@@ -139,7 +140,7 @@ def bounds(table: Table, column: str) -> tuple[Any, Any] | None:
 
 
 def sample(table: Table, n: int, columns: list[str]) -> dict[str, pa.Array]:
-    """Up to n values of each column, drawn evenly from up to 16 parts of the table."""
+    """Up to n values of each column, drawn evenly from up to 32 parts of the table."""
     for name in columns:
         if name not in table.schema.names:
             raise WorkbenchError(f"there is no column {name!r}: {nearest(name, table.schema.names)}")
@@ -170,13 +171,14 @@ def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
         return
     groups = spread([(file, group) for file in table.files for group in file.groups if group[1]])
     total = sum(group[1] for _, group in groups)
+    limit = total if total <= SAMPLE_WHOLE else -(-max(SAMPLE_READ, 2 * n) // len(groups))
     for file, (group, stored, _) in groups:
         unchanged(table, file)
         foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
         texts = [name for name in table.stored.names if name in foot.leaves]
         texts = [name for name in texts if parquet.stored_as_dictionary(foot, group, name)]
-        count = min(stored, SAMPLE_READ // len(groups))
-        with parquet.opened(table.place, file.path, foot, texts, buffer=1 << 20) as opened:
+        count = min(stored, limit)
+        with parquet.opened(table.place, file.path, foot, texts, buffer=1 << 16) as opened:
 
             def read(name: str, opened: Any = opened, foot: Any = foot, group: int = group, count: int = count) -> Any:
                 return parquet.head(opened, foot, group, name, count)
@@ -188,7 +190,7 @@ def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
 
 
 def spread(items: list[Any]) -> list[Any]:
-    """Up to 16 of the items, evenly spaced, first and last included."""
+    """Up to 32 of the items, evenly spaced, first and last included."""
     if len(items) <= SAMPLE_PARTS:
         return items
     return [items[round(i * (len(items) - 1) / (SAMPLE_PARTS - 1))] for i in range(SAMPLE_PARTS)]
