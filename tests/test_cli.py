@@ -143,6 +143,16 @@ def test_a_folder_that_cannot_be_written(toy, tmp_path, capsys):
     assert "file" in capsys.readouterr().err
 
 
+def test_examples(tmp_path, capsys):
+    assert main(["examples", "tables", "--rows", "1000"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "tables/requests\n"
+    assert "planted: latency in" in told.err
+    assert (tmp_path / "tables" / "requests.truth.json").exists()
+    assert main(["examples", "tables", "--rows", "1000"]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
 def test_version(capsys):
     assert main(["version"]) == 0
     assert capsys.readouterr().out.strip()

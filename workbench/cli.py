@@ -103,11 +103,14 @@ def parser() -> argparse.ArgumentParser:
     examples = commands.add_parser(
         "examples",
         help="write example tables",
-        description="Writes a seeded table of inference requests with planted incidents, and their truth beside it.",
+        description="Writes FOLDER/requests, a seeded table of inference requests with planted incidents, and their truth "
+        "beside it as requests.truth.json.",
     )
     examples.add_argument("folder", type=Path, help="folder to write to")
     examples.add_argument("--rows", type=int, default=200_000, help="rows of the request table (default: 200000)")
-    examples.add_argument("--seed", type=int, default=0, help="seed: the same seed gives the same table (default: 0)")
+    examples.add_argument("--seed", type=int, default=7, help="the same seed gives the same table (default: 7)")
+    examples.add_argument("--format", default="parquet", help="parquet (default), csv or jsonl")
+    examples.add_argument("--flights", action="store_true", help="also FOLDER/flights, the real flights of 2013")
     examples.set_defaults(command=_examples)
 
     version = commands.add_parser("version", help="print the version")
@@ -269,11 +272,16 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _examples(options: argparse.Namespace) -> int:
-    from workbench.examples import write_requests
+    from workbench.examples import flights, requests
 
-    _say(f"writing {options.rows:,} rows to {options.folder}")
-    write_requests(options.folder, rows=options.rows, seed=options.seed)
-    print(options.folder)
+    written = [options.folder / "requests"]
+    _say(f"writing {written[0]}: {options.rows:,} rows")
+    truth = requests(written[0], rows=options.rows, seed=options.seed, format=options.format)
+    _say("planted: " + ", ".join(f"{one['kind']} in {one['column']}" for one in truth["incidents"]))
+    if options.flights:
+        _say(f"writing {options.folder / 'flights'}")
+        written.append(flights(options.folder / "flights"))
+    print(*written, sep="\n")
     return GOOD
 
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.runs.context import Run
 from workbench.runs.execute import Stop, new_folder, run_notebook, same_run
 from workbench.runs.notebooks import notebook_hash, read_cells
 from workbench.runs.parameters import declared
@@ -93,10 +94,36 @@ def test_a_failing_notebook(book, cli, tmp_path):
     assert latest_good(tmp_path / "runs", "toy") is None
 
 
+def test_a_table_and_its_cube(book, tmp_path, monkeypatch):
+    """The cube a run leaves is the one that a session opens, without the table."""
+    table = tmp_path / "small.csv"
+    table.write_text("model,latency\na,1\na,2\nb,4\n")
+    count = f"import workbench\ntable = run.table({str(table)!r})\n"
+    count += "cube = run.cube(lambda: workbench.cube(table, by=[workbench.Category('model')]))\n"
+    record = run_notebook(
+        book("toy", count + 'run.headline("rows", cube["count"].sum().item(), "rows")'), {}, tmp_path / "runs"
+    )
+    assert record.status == "good", record.error
+    assert record.headline == [{"name": "rows", "value": 3, "unit": "rows"}]
+    assert (record.source, len(record.source_version)) == (str(table), 12)
+    table.unlink()
+    session = Run("toy", record.parameters, stored=record)
+    assert session.table(str(table)).version == record.source_version
+    assert session.cube(lambda: pytest.fail("a session never counts"))["count"].values.tolist() == [2, 1]
+    with pytest.raises(WorkbenchError, match="has no cube 'current'"):
+        session.cube(lambda: pytest.fail("a session never counts"), name="current")
+
+
 def test_a_killed_kernel_is_told_at_its_cell(book, tmp_path):
     path = book("toy", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "print('never')")
-    record = run_notebook(path, {}, tmp_path / "runs")
+    seen = []
+    record = run_notebook(
+        path, {}, tmp_path / "runs", report=lambda _, folder: seen.append((folder / "run.json").read_text())
+    )
     assert record.status == "failed"
+    assert (
+        json.loads(seen[0])["error"] == record.error
+    )  # the report is told the truth, which the notebook does not know
     assert (record.error["cell"], record.error["id"], record.error["name"]) == (3, "cell-3", "kernel died")
     assert "SIGKILL" in record.error["message"]
     cells = read_cells(record.folder / "notebook.ipynb")

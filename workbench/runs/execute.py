@@ -132,7 +132,7 @@ def run_notebook(
             if not stop.reason:  # else the main thread does it, when the kernel is gone
                 _put_right(folder)
         if report is not None and not stop.reason:
-            work.report = _report(report, folder)
+            work.report = _report(report, folder, told | _truth(folder, work, stop))
         work.done = True
         kernels.close_loop()
 
@@ -228,8 +228,9 @@ def _execute(notebook: Path, folder: Path, given: Mapping[str, Any], work: Work,
         kernels.end(work.kernel)
 
 
-def _report(report: Report, folder: Path) -> dict[str, Any]:
+def _report(report: Report, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
     try:
+        write_json(folder / "run.json", told)  # the report tells what the record will tell
         report(folder / "notebook.ipynb", folder)
         return {"report": "good"}
     except Exception as error:
@@ -270,19 +271,22 @@ def _watch(
 
 def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
     """What a run that is over adds to its record."""
-    found: dict[str, Any] = {"ended": now(), **_kernel_told(folder), **work.report, **_software()}
-    cells = _cells(folder)
-    error = _error(folder, work, stop)
-    if error is None:
-        found["status"] = "good"
-    else:
-        found.update(status="failed", error=error)
+    found = _truth(folder, work, stop)
+    cells, error = _cells(folder), found.get("error")
+    if error is not None:
         for one in cells:
             if error["cell"] is not None and one["cell"] >= error["cell"]:
                 one.update(status="failed" if one["cell"] == error["cell"] else "not run")
         if stop.reason:
             _put_right(folder)
-    return {**found, "cells": cells}
+    return {**found, **work.report, **_software(), "cells": cells}
+
+
+def _truth(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
+    """What became of a run: status and error, and what its notebook told."""
+    error = _error(folder, work, stop)
+    found = {"status": "good"} if error is None else {"status": "failed", "error": error}
+    return {"ended": now(), **_kernel_told(folder), **found}
 
 
 def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
