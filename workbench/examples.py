@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -345,6 +347,31 @@ def flights(folder: str | Path) -> Path:
         table.sort_by("time"), aside, compression="zstd", use_dictionary=["carrier", "tailnum", "origin", "dest"]
     )
     return aside.replace(target)
+
+
+def address(table: str, rows: int = 200_000, *, write: bool = True) -> str:
+    """The address of a table as a notebook is given it: itself, or for "example" a small table of requests.
+
+    That one is written once into the user's cache (the system's temporary folder where there is none), by the first who
+    asks, and again after this file has changed. write: False only names it, as a page's session does.
+
+    >>> address("/data/requests")
+    '/data/requests'
+    """
+    if table != "example":
+        return table
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if not os.access(cache, os.W_OK):
+        cache = Path(tempfile.gettempdir())
+    path = cache / "workbench" / f"requests-{rows}-{code}"
+    if write and not path.exists():
+        try:
+            requests(path, rows=rows)
+        except (OSError, WorkbenchError):
+            if not path.exists():  # otherwise another process was first
+                raise
+    return str(path)
 
 
 write_requests = requests  # the word of the command line and the demo
