@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,12 +163,10 @@ def stored_as_dictionary(foot: Footer, group: int, column: str) -> bool:
     )
 
 
-@contextmanager
-def opened(place: Place, path: str, foot: Footer, texts: Sequence[str], buffer: int = 0) -> Iterator[pq.ParquetFile]:
-    """The file open for reading one column at a time; `texts` come as dictionaries."""
-    source = path if place.address is None else place.open(path)
-    file = pq.ParquetFile(
-        source,
+def opened(place: Place, path: str, foot: Footer, texts: Sequence[str], buffer: int = 0) -> pq.ParquetFile:
+    """The file for reading one column at a time; `texts` come as dictionaries. It closes with its last reader."""
+    return pq.ParquetFile(
+        path if place.address is None else place.open(path),
         metadata=foot.metadata,
         read_dictionary=list(texts) or None,
         memory_map=False,
@@ -178,10 +175,6 @@ def opened(place: Place, path: str, foot: Footer, texts: Sequence[str], buffer: 
         coerce_int96_timestamp_unit="us",
         page_checksum_verification=True,
     )
-    try:
-        yield file
-    finally:
-        file.close(force=True)
 
 
 def read(file: pq.ParquetFile, foot: Footer, group: int, column: str) -> pa.ChunkedArray:

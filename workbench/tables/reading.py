@@ -60,13 +60,13 @@ def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
     for group in parts:
         names = [name for name in table.stored.names if name in foot.leaves]
         texts = [name for name in names if parquet.stored_as_dictionary(foot, group, name)]
-        with parquet.opened(table.place, file.path, foot, texts) as opened:
-            rows = foot.metadata.row_group(group).num_rows
+        opened = parquet.opened(table.place, file.path, foot, texts)
+        rows = foot.metadata.row_group(group).num_rows
 
-            def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
-                return parquet.read(opened, foot, group, name)
+        def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
+            return parquet.read(opened, foot, group, name)
 
-            yield Rows(rows, table.schema, reader(table, file, rows, read, f"row group {group}"), table.where)
+        yield Rows(rows, table.schema, reader(table, file, rows, read, f"row group {group}"), table.where)
 
 
 def reader(
@@ -178,15 +178,15 @@ def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
         texts = [name for name in table.stored.names if name in foot.leaves]
         texts = [name for name in texts if parquet.stored_as_dictionary(foot, group, name)]
         count = min(stored, limit)
-        with parquet.opened(table.place, file.path, foot, texts, buffer=1 << 16) as opened:
+        opened = parquet.opened(table.place, file.path, foot, texts, buffer=1 << 16)
 
-            def read(name: str, opened: Any = opened, foot: Any = foot, group: int = group, count: int = count) -> Any:
-                return parquet.head(opened, foot, group, name, count)
+        def read(name: str, opened: Any = opened, foot: Any = foot, group: int = group, count: int = count) -> Any:
+            return parquet.head(opened, foot, group, name, count)
 
-            yield (
-                Rows(count, table.schema, reader(table, file, count, read, f"row group {group}"), table.where),
-                -(-n * stored // total),
-            )
+        yield (
+            Rows(count, table.schema, reader(table, file, count, read, f"row group {group}"), table.where),
+            -(-n * stored // total),
+        )
 
 
 def spread(items: list[Any]) -> list[Any]:

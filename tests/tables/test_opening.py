@@ -1,0 +1,166 @@
+"""Opening: addresses, and every mistake answered by a sentence that names it."""
+
+import importlib.util
+import re
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.tables import open_table
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "a.csv").write_text("model,latency_s\nx,1.5\n")
+    return tmp_path
+
+
+@pytest.fixture
+def memory():
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+def wrong(match, *arguments, **options):
+    with pytest.raises(WorkbenchError, match=match) as caught:
+        open_table(*arguments, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_column_lists_the_nearest_names(folder):
+    wrong(r"lacks column 'latency': did you mean 'latency_s'\?", folder / "a.csv", columns=["latency"])
+    wrong("lacks columns 'p': .*; 'q': the choices are 'model', 'latency_s'", folder / "a.csv", columns=["p", "q"])
+    wrong("names a column twice", folder / "a.csv", columns=["model", "model"])
+    wrong("is empty", folder / "a.csv", columns=[])
+
+
+def test_a_path_that_does_not_exist_lists_its_neighbours(folder):
+    wrong(r"'.*/b\.csv' does not exist: did you mean 'a\.csv'\?", folder / "b.csv")
+    wrong("its folder '.*/deep' does not exist either", folder / "deep" / "b.csv")
+
+
+def test_an_empty_source(tmp_path):
+    wrong("is empty: it holds no data file", tmp_path)
+    wrong(r"no file matches '.*\*\.csv'", tmp_path / "*.csv")
+    for name in ("a.parquet", "a.csv", "a.jsonl"):
+        (tmp_path / name).touch()
+        wrong(f"{re.escape(name)}' is empty: it has no bytes", tmp_path / name)
+
+
+def test_formats_are_known_and_not_mixed(folder):
+    (folder / "b.xlsx").write_text("x")
+    wrong(r"b\.xlsx' has the unknown ending '\.xlsx': known are \.parquet", folder / "b.xlsx")
+    assert open_table(folder).rows == 1  # files that are no table are passed over
+    (folder / "c.jsonl").write_text("{}")
+    wrong(r"mixes formats, 'a\.csv' is csv and 'c\.jsonl' is json", folder)
+    assert open_table(folder / "*.csv").rows == 1
+
+
+def test_parquet_needs_no_ending_and_hidden_files_are_passed_over(tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "part-0")
+    (tmp_path / "_SUCCESS").touch()
+    (tmp_path / ".crc").write_text("x")
+    assert open_table(tmp_path).rows == open_table(tmp_path / "part-0").rows == 1
+
+
+def test_a_delta_table_is_not_taken_for_its_files(tmp_path):
+    (tmp_path / "_delta_log").mkdir()
+    wrong("is a Delta table", tmp_path)
+
+
+def test_schemas_that_differ_name_the_file_and_the_column(tmp_path):
+    pq.write_table(pa.table({"a": [1], "b": [1]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": ["x"], "b": [1], "c": [1]}), tmp_path / "2.parquet")
+    wrong(r"column 'a' is text \(string\) in '.*2\.parquet' but integer \(int64\) in '.*1\.parquet'", tmp_path, columns=["a"])
+    wrong(r"1\.parquet' lacks column 'c', which '.*2\.parquet' has", tmp_path, columns=["c"])
+    wrong("different schemas", tmp_path)
+    assert open_table(tmp_path, columns=["b"]).rows == 2
+    assert open_table(tmp_path, columns=["a"], types={"a": "text"}).kinds == {"a": "text"}
+
+
+def test_integers_and_numbers_are_one_kind_in_text_but_two_in_parquet(tmp_path):
+    (tmp_path / "1.csv").write_text("a\n1\n")
+    (tmp_path / "2.csv").write_text("a\n1.5\n")
+    assert open_table(tmp_path).kinds == {"a": "number"}
+    for name, value in (("1", 1), ("2", 1.5)):
+        pq.write_table(pa.table({"a": [value]}), tmp_path / f"{name}.parquet")
+    wrong("column 'a' is number", tmp_path / "*.parquet")
+    assert open_table(tmp_path / "*.parquet", types={"a": "number"}).kinds == {"a": "number"}
+
+
+def test_two_columns_of_one_name(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]), tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_text("a,a\n1,2\n")
+    (tmp_path / "t.jsonl").write_text('{"a": 1, "a": 2}\n')
+    wrong("2 columns named 'a'", tmp_path / "t.parquet")
+    wrong("2 columns named 'a'", tmp_path / "t.csv")
+    wrong("two columns named 'a'", tmp_path / "t.jsonl")
+
+
+def test_files_must_lie_equally_deep_in_key_value_folders(tmp_path):
+    (tmp_path / "day=1").mkdir()
+    for path in ("day=1/a.parquet", "b.parquet"):
+        pq.write_table(pa.table({"a": [1]}), tmp_path / path)
+    wrong(r"'b\.parquet' is not in a folder named 'day=\.\.\.'", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "match"),
+    [
+        ([("modl", "==", "x")], "where names column 'modl'.*did you mean 'model'"),
+        ([("model", "=", "x")], "where has operation '=' for 'model': the choices are|where has operation '='.*'=='"),
+        ([("model", "==", 1)], "where compares column 'model', which is text, with 1 of type int"),
+        ([("latency_s", ">", "fast")], "'latency_s', which is number, with 'fast'"),
+        ([("latency_s", ">", True)], "which is number, with True of type bool"),
+        ([("model", "in", "x")], "give a list of values"),
+        ([("model", "==")], "without a value"),
+        (["model"], "a condition is"),
+    ],
+)
+def test_conditions_that_make_no_sense(folder, where, match):
+    wrong(match, folder / "a.csv", where=where)
+
+
+def test_types_that_make_no_sense(folder):
+    wrong("types names column 'modl'.*did you mean 'model'", folder / "a.csv", types={"modl": "text"})
+    wrong("types has 'txt' for column 'model'.*did you mean 'text'", folder / "a.csv", types={"model": "txt"})
+
+
+def test_protocols(tmp_path):
+    wrong(r"has the unknown protocol 'htp': did you mean '.*http", "htp://x/y.csv")
+    if importlib.util.find_spec("s3fs") is None:
+        wrong("needs the package 's3fs' for s3:// addresses, which is not installed: pip install s3fs", "s3://x/y.csv")
+
+
+def test_any_address(folder, memory):
+    with memory.open("/logs/day=1/a.parquet", "wb") as file:
+        pq.write_table(pa.table({"a": [1, 2], "s": ["x", "y"]}), file)
+    memory.pipe("/text/a.csv", b"a\n1\n")
+    table = open_table("memory://logs")
+    [rows] = table.batches(table.pieces()[0])
+    assert {name: rows.column(name).to_pylist() for name in table.schema.names} == {
+        "a": [1, 2],
+        "s": ["x", "y"],
+        "day": [1, 1],
+    }
+    assert open_table("memory://text/*.csv").rows == 1
+    assert open_table(f"file://{folder}/a.csv").version == open_table(folder / "a.csv").version
+    wrong("'memory://logz' does not exist: did you mean 'logs'", "memory://logz")
+
+
+def test_a_remote_file_that_changed_is_named(memory):
+    memory.pipe("/t/a.csv", b"a\n1\n")
+    table = open_table("memory://t/a.csv")
+    memory.pipe("/t/a.csv", b"a\n2\n")
+    with pytest.raises(WorkbenchError, match=r"memory:///t/a\.csv' changed"):
+        list(table.batches(table.pieces()[0]))
+
+
+def test_a_truncated_remote_file_is_named(memory):
+    memory.pipe("/t/a.parquet", b"PAR1" + b"x" * 100)
+    wrong(r"memory:///t/a\.parquet' is not a whole Parquet file", "memory://t")
