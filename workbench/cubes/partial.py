@@ -161,13 +161,17 @@ def join_moments(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def join_whole(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Sum of ``[missing, nan, +inf, -inf, low limb, high limb, min, max]`` rows; the low limb carries into the high."""
-    out = a + b
-    carry = out[..., LOW] >> 32
-    out[..., LOW] &= 0xFFFFFFFF
-    out[..., HIGH] += carry
+    out = carried(a + b)
     out[..., IMIN] = np.minimum(a[..., IMIN], b[..., IMIN])
     out[..., IMAX] = np.maximum(a[..., IMAX], b[..., IMAX])
     return out
+
+
+def carried(whole: np.ndarray) -> np.ndarray:
+    """Exact sums in their one form, in place: the low limb from 0 to 2**32 - 1, the rest in the high one."""
+    whole[..., HIGH] += whole[..., LOW] >> 32
+    whole[..., LOW] &= 0xFFFFFFFF
+    return whole
 
 
 def join_bins(t: Ragged) -> Ragged:
