@@ -35,7 +35,8 @@
         node.attributes = node.attributes || {};
         for (const [name, value] of Object.entries(set)) if (!(name === "grid_line_color" && node.attributes[name] === null)) node.attributes[name] = value;
       }
-      if (touch && node.name === "Toolbar" && node.attributes) node.attributes.active_drag = null; // a finger scrolls the page
+      if (node.name === "Toolbar") node.attributes = Object.assign(node.attributes || {}, { autohide: true, logo: null, active_scroll: null });
+      if (touch && node.name === "Toolbar") node.attributes.active_drag = null; // a finger scrolls the page
       if (touch && node.name === "Figure") node.attributes.toolbar_location = null;
     }
     for (const value of Object.values(node)) if (value !== null && typeof value === "object") dress(value, c);
@@ -74,7 +75,7 @@
     return say(Math.round(s / 86400), "day") + " ago";
   }
   function ages() {
-    for (const time of document.querySelectorAll("time[data-age]")) time.textContent = age((Date.now() - Date.parse(time.dateTime)) / 1000);
+    for (const time of document.querySelectorAll("time[data-age]")) time.textContent = ", " + age((Date.now() - Date.parse(time.dateTime)) / 1000);
   }
 
   function drawn(slot) { slot.classList.add("drawn"); }

@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-PARAMETERS = '''table: str = "somewhere/requests"  # the table to read
+PARAMETERS = """table: str = "somewhere/requests"  # the table to read
 time: str = ""  # event-time column
-slo_ms: float = 800.0  # the limit in milliseconds'''
+slo_ms: float = 800.0  # the limit in milliseconds"""
 BEGIN = 'run = begin("waves", globals(), live={"slo_ms": (1.0, 10000.0)})'
 COUNT = """print("counting", table)
 x = np.arange(48.0)
@@ -25,11 +25,11 @@ run.headline("hours over the limit", over, "h", good=over == 0)
 run.headline("highest p99", frame["p99"].max(), "ms")"""
 CURVE = """curve = hv.Curve(frame, "hour", "p99").opts(**look.base(tools=["hover"])) * hv.HLine(slo_ms).opts(color=look.BAD)
 curve"""
-PAGE = '''bars = hv.Bars([("a", 3), ("b", over)], "group", "hours").opts(**look.base())
+PAGE = """bars = hv.Bars([("a", 3), ("b", over)], "group", "hours").opts(**look.base())
 page(run, title="Waves", question="How high are the waves, and is that < 1000?", sections=[
     ("When it was slow", ("Look for hours above the line.", "Above it somebody waited."), curve),
     ("Whom it hit", "Longer bars had more hours.", [bars, "A table says it exactly.", frame.head(3)]),
-])'''
+])"""
 
 
 def waves() -> nbformat.NotebookNode:
@@ -40,7 +40,12 @@ def waves() -> nbformat.NotebookNode:
         "from workbench.runs.context import begin\nfrom workbench.views import look\n\nhv = look.extension()"
     )
     cells = [new_markdown_cell("# Waves\n\nHow high are the waves?"), new_code_cell(imports), parameters]
-    cells += [new_code_cell(BEGIN), new_code_cell(COUNT), new_markdown_cell("Look for **hours** above the line."), new_code_cell(CURVE)]
+    cells += [
+        new_code_cell(BEGIN),
+        new_code_cell(COUNT),
+        new_markdown_cell("Look for **hours** above the line."),
+        new_code_cell(CURVE),
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return new_notebook(cells=[*cells, new_code_cell(PAGE)], metadata=kernel)
 

@@ -264,7 +264,7 @@ def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
     document.title = story["title"]
     document.template = shell.environment().get_template("live.html")
     variables = document.template_variables
-    variables.update(story=story, live=True, state=state, css=shell.css(), page_js=shell.text("page.js"),
+    variables.update(story=story, ages=True, live=True, state=state, css=shell.css(), page_js=shell.text("page.js"),
                      theme_js=shell.text("theme.js"), controls=_controls(run), facts=shell.facts_of(told, run.stored.name, story["latest"]))  # fmt: skip
     variables.setdefault("links", {})
     return pn.Column(*panes.values(), name=NAME)

@@ -195,11 +195,18 @@ def _picture(found: re.Match[str], pictures: dict[str, Json]) -> Iterator[Json]:
             for root in document.get("roots", [])
             if _type(root) not in HELPERS and root.get("id") in wanted.get("roots", {})
         ]
-        for root in roots:
+        for root in map(_bare_plot, roots):
             key = f"n{len(pictures)}"
             cleaned = _without_addresses({**document, "roots": [root]})
             pictures[key] = {"doc": cleaned, "root_id": root["id"], "version": document.get("version"), "target_id": ""}
             yield {"kind": "picture", "key": key, "height": _height(root)}
+
+
+def _bare_plot(root: Json) -> Json:
+    """The one plot inside a row of spacers, which is how HoloViews shows itself in a notebook; else the root."""
+    children = root.get("attributes", {}).get("children") or []
+    plots = [one for one in children if _type(one) in ("Figure", "Plot")]
+    return plots[0] if len(plots) == 1 and all(_type(one) in ("Figure", "Plot", "Spacer") for one in children) else root
 
 
 def _type(model: Any) -> str:

@@ -97,32 +97,40 @@ def make_server(
         (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/([^/]+)", File, given),
     ]
     port = port or free_port()
+    _try_port(address, port)
     live = live_app(site.find, hosts)
     apps = {route: Application(FunctionHandler(live)) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
-    try:
-        server = get_server(
-            apps,
-            port=port,
-            address=None if address == "localhost" else address,
-            websocket_origin=["*"]
-            if allow_remote
-            else [f"{name}:{port}" for name in _names(address) if ":" not in name],
-            extra_patterns=routes,
-            title="workbench",
-            location=False,
-            check_unused_sessions_milliseconds=5_000,
-            unused_session_lifetime_milliseconds=20_000,
-            keep_alive_milliseconds=30_000,
-            default_handler_class=Nothing,
-            log_function=lambda handler: None,
-        )
-    except OSError as error:
-        raise WorkbenchError(
-            f"The port {port} of {address} cannot be used ({error.strerror or error}); give another one with --port."
-        ) from error
+    server = get_server(
+        apps,
+        port=port,
+        address=address,
+        websocket_origin=["*"] if allow_remote else [f"{name}:{port}" for name in _names(address) if ":" not in name],
+        extra_patterns=routes,
+        title="workbench",
+        location=False,
+        check_unused_sessions_milliseconds=5_000,
+        unused_session_lifetime_milliseconds=20_000,
+        keep_alive_milliseconds=30_000,
+        default_handler_class=Nothing,
+        log_function=lambda handler: None,
+    )
     server._tornado.add_transform(Headers)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
+
+
+def _try_port(address: str, port: int) -> None:
+    """Raises WorkbenchError when nothing can listen there; asked first because bokeh leaves an open socket behind."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((address, port))
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise WorkbenchError(
+            f"The port {port} of {address} cannot be used ({reason}); give another one with --port."
+        ) from error
 
 
 def loopback(address: str) -> bool:

@@ -30,7 +30,7 @@ def environment() -> Any:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_folder()), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters.update(prose=prose, moment=moment, figure=figure, parameter=parameter)
+    found.filters.update(prose=prose, moment=moment, ago=ago, figure=figure, parameter=parameter)
     return found
 
 
@@ -115,6 +115,25 @@ def moment(time: str | None) -> str:
     """
     when = parse_time(time)
     return f"{when.day} {when:%b %Y %H:%M} UTC" if when else (time or "")
+
+
+def ago(time: str | None, now: datetime | None = None) -> str:
+    """How long ago an ISO time was, in words; the page's script keeps it right afterwards.
+
+    >>> ago("2026-11-20T10:00:00Z", datetime(2026, 11, 23, 20, tzinfo=UTC)), ago("2026-11-23T19:30:00Z", datetime(2026, 11, 23, 20, tzinfo=UTC))
+    ('3 days ago', '30 minutes ago')
+    """
+    when = parse_time(time)
+    if when is None:
+        return ""
+    seconds = max(0.0, ((now or datetime.now(UTC)) - when).total_seconds())
+    if seconds < 90:
+        return "just now"
+    for limit, unit, word in ((5400, 60, "minute"), (129600, 3600, "hour"), (float("inf"), 86400, "day")):
+        if seconds < limit:
+            break
+    count = int(seconds / unit + 0.5)
+    return f"{count} {word}{'s' if count != 1 else ''} ago"
 
 
 def parse_time(time: str | None) -> datetime | None:

@@ -147,7 +147,7 @@ def script_address(name: str) -> str:
 
 
 def _render(template: str, **values: object) -> str:
-    return shell.render(template, static="/assets", look=shell.look_version(), **values)
+    return shell.render(template, static="/assets", ages=True, look=shell.look_version(), **values)
 
 
 def _published(record: Record) -> tuple[Snapshot | None, str]:

@@ -1,0 +1,167 @@
+"""A page from a run, told: sections, figures, tables, the snapshot and its posters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.apps import shell, snapshot
+from workbench.apps.page import latest_event, page, table
+from workbench.apps.poster import poster
+from workbench.errors import WorkbenchError
+from workbench.views import look
+
+hv = look.extension()
+
+
+def a_run(folder: Path | None = None, **more):
+    told = {
+        "folder": folder,
+        "stored": None,
+        "serving": False,
+        "parameters": {"time": "ts"},
+        "headlines": [],
+        "notices": [],
+        "live": {},
+    }
+    return SimpleNamespace(**{**told, **more})
+
+
+def curve():
+    return hv.Curve([(0, 1.0), (1, 3.0)], "x", "y").opts(**look.base(height=240))
+
+
+def test_a_run_folder_gets_the_page_and_its_pictures(tmp_path):
+    run = a_run(tmp_path, headlines=[{"name": "rows", "value": 3, "unit": "rows"}])
+    page(run, "T", "Q?", sections=[("One", ("before", "after"), [curve(), pd.DataFrame({"a": [1]})])])
+    published = snapshot.read_snapshot(tmp_path)
+    assert [part["kind"] for part in published.story["sections"][0]["parts"]] == ["text", "picture", "table", "text"]
+    assert published.story["headline"] == [{"name": "rows", "value": 3, "unit": "rows"}]
+    assert published.scripts == ("bokeh",)
+    picture = published.story["sections"][0]["parts"][1]
+    assert picture["height"] == 240
+    assert picture["poster"].startswith("<svg")
+    stored = json.loads(published.pictures)[picture["key"]]
+    assert stored["root_id"] in json.dumps(stored["doc"])
+    assert "http" not in published.pictures
+
+
+def test_nothing_is_written_outside_a_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    column = page(a_run(), "T", "Q?", sections=[("One", "before", curve())])
+    assert column.name == "workbench-page"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("view", [{1: 2}, object()])
+def test_an_unknown_view_is_named_with_its_section(view):
+    with pytest.raises(WorkbenchError, match=r"Section 'One' shows a .*; wanted a HoloViews object"):
+        page(a_run(), "T", "Q?", sections=[("One", "before", view)])
+
+
+def test_a_section_of_another_shape_is_named():
+    with pytest.raises(WorkbenchError, match=r"Section 1 of the page is .*wanted \(heading, text, view\)"):
+        page(a_run(), "T", "Q?", sections=[("One", "before")])
+
+
+def test_texts_and_cells_from_the_data_are_escaped(tmp_path):
+    evil = "<script>alert(1)</script>"
+    page(
+        a_run(tmp_path, headlines=[{"name": evil, "value": evil}]),
+        evil,
+        evil,
+        sections=[(evil, evil, pd.DataFrame({evil: [evil]}))],
+    )
+    published = snapshot.read_snapshot(tmp_path)
+    html = shell.render("published.html", story=published.story, static="/assets", look="1", scripts=[])
+    assert "<script>alert" not in html
+    assert html.count("&lt;script&gt;alert") >= 6
+
+
+def test_a_script_end_inside_the_data_cannot_leave_the_document(tmp_path):
+    page(
+        a_run(tmp_path), "T", "Q", sections=[("One", "", hv.Bars([("</script><b>", 1)], "k", "n").opts(**look.base()))]
+    )
+    assert "</script" not in snapshot.read_snapshot(tmp_path).pictures
+
+
+def test_a_panel_object_is_published_as_its_pictures(tmp_path):
+    import panel as pn
+
+    page(
+        a_run(tmp_path), "T", "Q", sections=[("One", "", pn.Column(pn.widgets.IntSlider(), pn.pane.HoloViews(curve())))]
+    )
+    assert [part["kind"] for part in snapshot.read_snapshot(tmp_path).story["sections"][0]["parts"]] == ["picture"]
+
+
+def test_a_damaged_snapshot_says_so(tmp_path):
+    (tmp_path / "page.json").write_text('{"title": "half')
+    with pytest.raises(WorkbenchError, match="cannot be read"):
+        snapshot.read_snapshot(tmp_path)
+    assert snapshot.read_snapshot(tmp_path / "elsewhere") is None
+
+
+def test_tables_align_numbers_and_keep_texts():
+    html = table(pd.DataFrame({"who": ["a<b"], "n": [12345], "share": [0.25], "when": [pd.Timestamp("2026-03-01")]}))
+    assert (
+        '<td class="text">a&lt;b</td><td>12\u2009345</td><td>0.25</td><td class="text">1 Mar 2026 00:00 UTC</td>'
+        in html
+    )
+
+
+def test_a_long_table_says_how_many_rows_it_left_out():
+    html = table(pd.DataFrame({"n": range(203)}))
+    assert html.count("<tr>") == 201
+    assert "and 3 more rows" in html
+
+
+@pytest.mark.parametrize(
+    ("view", "wanted"),
+    [
+        (lambda: hv.Curve([(0, 0), (1, 1)]), 'd="M60 238L960 32"'),
+        (lambda: hv.Curve([(0, 0), (1, float("nan")), (2, 1), (3, 1)]), "M660 32L960 32"),
+        (lambda: hv.Bars([("a", 1), ("b", 2)]), "<path"),
+        (lambda: hv.HeatMap([("a", "x", 1), ("b", "x", 2)]).opts(cmap="cividis"), "#"),
+        (lambda: hv.Area([(0, 1), (1, 2)]), "Z"),
+        (lambda: hv.Histogram((np.array([0, 1, 2]), np.array([3, 4]))), "<path"),
+        (lambda: hv.Scatter([(0, 1), (1, 2)]), "<path"),
+        (lambda: hv.Curve([(pd.Timestamp("2026-01-01"), 1), (pd.Timestamp("2026-01-02"), 2)]), "L960"),
+    ],
+)
+def test_posters_show_the_marks(view, wanted):
+    assert wanted in poster(snapshot.drawing(view()))
+
+
+def test_a_layout_is_as_high_as_its_rows():
+    layout = hv.Layout([curve(), curve()]).cols(1)
+    assert 480 <= snapshot.height(snapshot.drawing(layout)) <= 540
+
+
+@pytest.mark.parametrize(
+    ("told", "word", "colour"),
+    [
+        ({"status": "good"}, "Good", "good"),
+        ({"status": "good", "headline": [{"good": False}, {"good": True}]}, "1 figure to look at", "warn"),
+        ({"status": "failed", "error": {"cell": 3, "name": "ValueError", "message": "no"}}, "Failed", "bad"),
+        ({"status": "running"}, "Running", ""),
+    ],
+)
+def test_the_state_is_a_word_and_a_colour(told, word, colour):
+    state = shell.state_of(told)
+    assert (state["word"], state["colour"]) == (word, colour)
+
+
+def test_a_later_failure_makes_the_last_good_run_stale():
+    state = shell.state_of({"status": "good"}, newer={"ended": "2026-11-23T20:00:00Z"})
+    assert state["word"] == "Stale"
+    assert "23 Nov 2026 20:00 UTC, failed" in state["notice"]
+
+
+def test_without_a_cube_the_data_have_no_age(tmp_path):
+    assert latest_event(a_run(tmp_path)) is None
+    assert latest_event(a_run()) is None
