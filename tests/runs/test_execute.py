@@ -142,7 +142,7 @@ def test_an_interrupted_run(book, cli, tmp_path, number):
     deaf = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(60)"
     process = cli("run", book("toy", stubborn, SLEEP.replace("time.sleep(60)", deaf)), "--runs", "runs", "--no-report")
     record = wait_for(lambda: sleeping(tmp_path / "runs"))
-    kernel = psutil.Process(record.told["kernel"]["pid"])
+    kernel, room = psutil.Process(record.told["kernel"]["pid"]), record.told["kernel"]["room"]
     children = kernel.children(recursive=True)
     assert children
     process.send_signal(number)
@@ -152,6 +152,7 @@ def test_an_interrupted_run(book, cli, tmp_path, number):
     assert (record.status, record.error["name"], record.error["cell"]) == ("failed", "interrupted", 4)
     assert signal.Signals(number).name in err
     assert all(gone(one.pid) for one in [kernel, *children])
+    assert not Path(room).exists()
 
 
 def test_a_killed_runner_is_closed_by_the_next_run(book, cli, tmp_path):
@@ -170,6 +171,7 @@ def test_a_killed_runner_is_closed_by_the_next_run(book, cli, tmp_path):
     assert killed.headline[0]["value"] == 500.0
     assert "process" not in killed.told
     wait_for(lambda: gone(record.told["kernel"]["pid"]))
+    assert not Path(record.told["kernel"]["room"]).exists()
 
 
 def test_a_deadline(book, tmp_path, monkeypatch):

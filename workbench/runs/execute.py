@@ -192,6 +192,7 @@ def close_stale(parent: Path) -> list[Record]:
             continue
         if alive(told.get("kernel")):
             kernels.end_group(int(told["kernel"]["pid"]))
+        kernels.remove_room(str((told.get("kernel") or {}).get("room", "")))
         cell = _stopped_cell(folder)
         told.update(_kernel_told(folder))
         told.update(
@@ -252,7 +253,7 @@ def _watch(
         thread.join(0.1)
         if work.kernel is not None and not noted:
             noted = True
-            told["kernel"] = process(work.kernel.pid)
+            told["kernel"] = {**process(work.kernel.pid), "room": work.kernel.room}
             with suppress(OSError):
                 write_json(folder / "run.json", told)
         if deadline is not None and time.monotonic() > deadline:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "python3"
+ROOM = "wb-kernel-"
 
 
 @dataclass
@@ -37,7 +38,7 @@ def start(environment: dict[str, str]) -> Kernel:
 
     # no folder to look in leaves only the native kernel, which is the interpreter that runs this line
     manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    room = tempfile.mkdtemp(prefix="wb-")
+    room = tempfile.mkdtemp(prefix=ROOM)
     manager.connection_file = f"{room}/k.json"
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
         manager.transport, manager.ip = "ipc", f"{room}/k"
@@ -87,7 +88,14 @@ def end(kernel: Kernel) -> None:
             client.stop_channels()
     with suppress(Exception):
         run_sync(kernel.manager.cleanup_resources)()
-    shutil.rmtree(kernel.room, ignore_errors=True)
+    remove_room(kernel.room)
+
+
+def remove_room(room: str) -> None:
+    """Removes the folder of a kernel's sockets; whatever else the name may say, nothing is removed."""
+    path = Path(room)
+    if path.parent == Path(tempfile.gettempdir()) and path.name.startswith(ROOM):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def close_loop() -> None:
