@@ -294,7 +294,67 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen(judged: pd.DataFrame, limit: int = 6) -> Sequence[str]:
-    """The columns worth a picture of their own, strongest first: those that drifted, else the furthest."""
+    """The columns worth a line of their own, strongest first: those whose values drifted, else the furthest."""
     table = columns(judged)
-    found = table[table["drifted"]]
+    moved = set(judged["column"][judged["by"] == "values"])
+    found = table[table["column"].isin(moved)]
     return list((found if len(found) else table[table["verdict"] != "not evaluated"])["column"].head(limit))
+
+
+def closest(judged: pd.DataFrame) -> pd.Series | None:
+    """The row whose two distributions are worth a picture: the strongest drift of values, else the largest distance."""
+    rows = judged[judged["evaluated"]]
+    rows = rows[rows["by"] == "values"] if (rows["by"] == "values").any() else rows
+    rows = rows[rows["window"] != ""] if (rows["window"] != "").any() else rows
+    rows = rows[rows["segment"] == ""] if (rows["segment"] == "").any() else rows
+    return None if rows.empty else rows.loc[rows["distance_excess"].idxmax()]
+
+
+def close_up(reference: xr.Dataset, current: xr.Dataset, row: pd.Series | None) -> pd.DataFrame:
+    """Both distributions of one row of `judge`: side ("reference", "current"), value (text) or low and high, count.
+
+    Empty for None, and with no value for text that has too many. Ascending within a side.
+    """
+    from workbench.cubes import histogram, select
+
+    blank = pd.DataFrame(columns=["side", "column", "when", "value", "low", "high", "count"])
+    if row is None:
+        return blank
+    before = next(cube for name, cube in segments(reference) if name == row["segment"])
+    after = next(cube for name, cube in segments(current) if name == row["segment"])
+    if row["window"] and WINDOW in after.dims:
+        label = after[WINDOW].values[window_labels(after).index(row["window"])]
+        after = select(after, **{WINDOW: label})
+    column, frames = row["column"], []
+    if row["kind"] == "text":
+        values, a, b = values_of(before, after, column)
+        frames = [pd.DataFrame({"side": side, "value": values, "low": np.nan, "high": np.nan, "count": count})
+                  for side, count in (("reference", a), ("current", b[-1]))]  # fmt: skip
+    else:
+        for side, cube in (("reference", before), ("current", after)):
+            bins = histogram(cube, column)
+            counts = bins["count"].sum([dim for dim in bins["count"].dims if dim != "bin"]).values
+            frame = pd.DataFrame({"low": bins["low"].values, "high": bins["high"].values, "count": counts})
+            frames.append(frame[frame["count"] > 0].assign(side=side, value=""))
+    place = f" in {row['segment']}" if row["segment"] else ""
+    made = pd.concat(frames, ignore_index=True).assign(column=column, when=f"{say_window(row['window'])}{place}")
+    return made[blank.columns]
+
+
+def summary(judged: pd.DataFrame, name: str) -> str:
+    """What was found, in one or two sentences."""
+    table = columns(judged)
+    found, looked = table[table["drifted"]], table[table["verdict"] != "not evaluated"]
+    rest = len(table) - len(looked)
+    tail = f" {rest} could not be evaluated." if rest else ""
+    if found.empty:
+        return f"None of {len(looked)} columns drifted from {name}.{tail}"
+    said = "; ".join(f"**{one.column}**: {one.words}" for one in found.head(5).itertuples())
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"**{len(found)}** of {len(looked)} columns drifted from {name}. {said}{more}.{tail}"
+
+
+def told(table: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of `columns` as a person reads them."""
+    return pd.DataFrame({"column": table["column"], "verdict": table["verdict"], "largest": table["largest"],
+                         "measured as": table["metric"].map(LONG), "in words": table["words"]})  # fmt: skip

@@ -6,7 +6,7 @@ by its categories ("model=a, region=b"), all rows together by "".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -103,6 +103,40 @@ def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
         stacked.append(xr.DataArray(flat, dims=[SEGMENT, *rest], coords={SEGMENT: here, **coords}))
         labels += here
     return xr.concat(stacked, dim=SEGMENT), labels
+
+
+def over(cube: xr.Dataset, read: Callable[[xr.Dataset], pd.DataFrame]) -> pd.DataFrame:
+    """What `read` says of a cube's parts, one below the other: all rows, each segment of one axis, and all axes together.
+
+    All rows and the segments of one axis are read in every window and over all of them; the segments of all axes
+    together over all windows only.
+    """
+    from workbench.cubes import collapse
+
+    frames, dims = [], segment_axes(cube)
+    for cut in levels(cube, full=True):
+        others = [dim for dim in dims if dim not in cut]
+        if WINDOW not in cube.dims:
+            frames.append(read(collapse(cube, *others) if others else cube))
+            continue
+        frames.append(read(collapse(cube, *others, WINDOW)))
+        if len(cut) < 2:
+            frames.append(read(collapse(cube, *others) if others else cube))
+    return pd.concat(frames, ignore_index=True)
+
+
+def profile(cube: xr.Dataset) -> pd.DataFrame:
+    """The tidy profile of a cube and of its parts (`over`): window, segment, column, metric, value."""
+    from workbench.cubes import profile as read
+
+    return over(cube, read)
+
+
+def top_values(cube: xr.Dataset, limit: int = 20) -> pd.DataFrame:
+    """The most frequent values of every part of a cube: window, segment, column, value, count, short."""
+    from workbench.cubes import top_values as read
+
+    return over(cube, lambda part: read(part, limit))
 
 
 def need(columns: Sequence[str], name: str, parameter: str, *, instead: str = "") -> str:

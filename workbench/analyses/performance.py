@@ -20,7 +20,9 @@ from workbench.analyses.parts import (
     OUTSIDE,
     SEGMENT,
     WINDOW,
+    axes,
     levels,
+    names,
     need,
     say_share,
     say_window,
@@ -29,7 +31,7 @@ from workbench.analyses.parts import (
     tidy,
     window_labels,
     window_seconds,
-)  # fmt: skip
+)
 from workbench.errors import WorkbenchError
 
 PERCENTILES = (0.5, 0.9, 0.99)
@@ -54,15 +56,46 @@ class Roles:
     unit: str = "s"
 
 
-def roles(columns: Sequence[str], latency: str, ttft: str, status: str, tokens: str, unit: str = "s") -> Roles:
-    """The roles, checked against a table's columns. Raises WorkbenchError that names the parameter and near names."""
-    if unit not in SECONDS:
-        raise WorkbenchError(f"unit {unit!r} of the latency columns is not known; the choices are 's', 'ms' and 'us'")
-    need(columns, latency, "latency")
-    for name, parameter in ((ttft, "ttft"), (status, "status"), (tokens, "tokens")):
+def checked(columns: Sequence[str], roles: Roles) -> Roles:
+    """The roles, when a table's columns can fill them. Raises WorkbenchError that names the parameter and near names."""
+    if roles.unit not in SECONDS:
+        raise WorkbenchError(
+            f"unit {roles.unit!r} of the latency columns is not known; the choices are 's', 'ms' and 'us'"
+        )
+    need(columns, roles.latency, "latency")
+    for name, parameter in ((roles.ttft, "ttft"), (roles.status, "status"), (roles.tokens, "tokens")):
         if name:
             need(columns, name, parameter, instead=f', or pass {parameter}="" to do without it')
-    return Roles(latency, ttft, status, tokens, unit)
+    return roles
+
+
+def count(
+    source: Any,
+    roles: Roles,
+    time: str,
+    every: str,
+    by: str,
+    columns: str = "",
+    *,
+    cluster: Any = None,
+    store: str = "",
+) -> xr.Dataset:
+    """The cube that the other functions read: the columns in their roles by window, segments and status.
+
+    source: an opened table. columns: more columns to count, comma-separated. Raises WorkbenchError for a column that
+    the table does not have, naming the parameter.
+    """
+    from workbench.cubes import cube
+
+    known = list(source.kinds)
+    checked(known, roles)
+    for name, parameter in ((time, "time"), *((one, "by") for one in names(by))):
+        if name:
+            need(known, name, parameter, instead=f', or pass {parameter}="" to do without it')
+    segments = [name for name in names(by) if name != roles.status]
+    counted = dict.fromkeys([roles.latency, roles.ttft, roles.tokens, *names(columns)])
+    by_all = axes(time, every, [*segments, *([roles.status] if roles.status else [])])
+    return cube(source, by=by_all, of=[name for name in counted if name], cluster=cluster, onto=store or None)
 
 
 def measure(cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float = 0.0) -> pd.DataFrame:
@@ -108,9 +141,9 @@ def _level(
     """The figures of one cut: `whole` without the status axis, `told` with it where there is one."""
     dims = [*([WINDOW] if over_time else []), *cut]
     rows = whole["count"].transpose(*dims)
-    names = [segment_name(cut, one) for one in product(*(whole[dim].values for dim in cut))]
+    segments = [segment_name(cut, one) for one in product(*(whole[dim].values for dim in cut))]
     windows = window_labels(whole) if over_time else [""]
-    index = pd.MultiIndex.from_product([windows, names], names=["window", SEGMENT])
+    index = pd.MultiIndex.from_product([windows, segments], names=["window", SEGMENT])
     frame = pd.DataFrame(index=index).reset_index()
     frame["requests"] = np.asarray(rows.values, dtype="float64").ravel()
     good, failed = _good(told, dims, roles, slo_s)
@@ -203,12 +236,12 @@ def incidents(
 
     split = [roles.status] if roles.status in cube["count"].dims else []
     flat = collapse(cube, *split) if split else cube
-    names = ["segment", "window", "until", "windows", "slow", "usual", "requests", "slow_rows", "p90", "usual_p90",
+    columns = ["segment", "window", "until", "windows", "slow", "usual", "requests", "slow_rows", "p90", "usual_p90",
              "times", "words"]  # fmt: skip
     if WINDOW not in flat.dims:
-        return pd.DataFrame(columns=names)
+        return pd.DataFrame(columns=columns)
     found = [one for cut in levels(flat, full=True) for one in _slow(flat, cut, roles, least, points, alpha)]
-    return pd.DataFrame(_told_once(found), columns=names)
+    return pd.DataFrame(_told_once(found), columns=columns)
 
 
 def _told_once(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -327,3 +360,41 @@ def _round(value: float) -> float:
 def results(measured: pd.DataFrame) -> pd.DataFrame:
     """The tidy table of a run: window, segment, metric, value (float64; seconds, shares, counts, rates)."""
     return tidy(measured, ["window", SEGMENT], METRICS)
+
+
+def ladders(cube: xr.Dataset, roles: Roles, most: int = 8) -> dict[str, xr.Dataset]:
+    """Latency histograms over all time: of all requests, and of the busiest segments of the first axis."""
+    from workbench.cubes import collapse, histogram, select
+
+    dims = [dim for dim in segment_axes(cube) if dim != roles.status]
+    found = {"all requests": histogram(collapse(cube), roles.latency)}
+    if dims:
+        others = [str(dim) for dim in cube["count"].dims if dim != dims[0]]
+        level = collapse(cube, *others) if others else cube
+        for place in np.argsort(-level["count"].values, kind="stable")[:most]:
+            label = level[dims[0]].values[place]
+            found[segment_name(dims[:1], [label])] = histogram(select(level, **{dims[0]: label}), roles.latency)
+    return found
+
+
+def summary(measured: pd.DataFrame, found: pd.DataFrame, slo_s: float) -> str:
+    """What was found, in a few words."""
+    whole = measured[(measured["window"] == "") & (measured[SEGMENT] == "")].iloc[0]
+    start = f"**{say_share(whole['goodput'])}** of {int(whole['requests']):,} requests succeeded within {slo_s:g} s."
+    if found.empty:
+        return f"{start} No window was slower than its segment usually is."
+    said = "; ".join(found["words"].head(5))
+    return f"{start} Slower than usual: {said}."
+
+
+def told(measured: pd.DataFrame) -> pd.DataFrame:
+    """The figures of all time as a person reads them, one row a segment; times in seconds, shares in %."""
+    part = measured[(measured["window"] == "") & (measured["requests"] > 0)]
+    frame = pd.DataFrame(
+        {"segment": part[SEGMENT].replace("", "all requests"), "requests": part["requests"].astype(int)}
+    )
+    for word, short in (("latency", "latency"), ("ttft", "first token")):
+        for name in ("p50", "p90", "p99"):
+            frame[f"{short} {name} (s)"] = part[f"{word}_{name}"]
+    frame["goodput (%)"], frame["failed (%)"] = 100 * part["goodput"], 100 * part["error_share"]
+    return frame.dropna(axis=1, how="all").reset_index(drop=True)

@@ -21,7 +21,7 @@ WORDS = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
 SEEN = 20  # rows of a value to expect before its absence (or its first presence) means something
 SHARE = 0.01  # values below this share are not followed
 # How bad each finding is, the worst first: 3 wrong now, 2 look at it, 1 good to know.
-WEIGHT = {"empty column": 2, "burst": 3, "dip": 2, "no rows": 3, "few rows": 3, "many rows": 2, "lost value": 3,
+WEIGHT = {"empty column": 2, "burst": 3, "dip": 2, "no rows": 3, "few rows": 3, "many rows": 2, "lost value": 3, "late": 2,
           "new value": 2, "constant": 1, "infinite": 2, "nan": 1}  # fmt: skip
 COLUMNS = ("finding", "column", "segment", "window", "until", "windows", "value", "usual", "rows", "weight", "words")
 
@@ -83,7 +83,7 @@ def _whole(cube: xr.Dataset) -> Iterator[dict[str, Any]]:
         else:
             low, high = float(one["min"]), float(one["max"])
             odd = int(one["nan"]) + int(one["infinite"])
-            constant = f"{low:g}" if low == high and not odd else None
+            constant = (_moment(low) if kind == "time" else f"{low:g}") if low == high and not odd else None
         if constant is not None and rows > 1:
             words = f"{column} is always {constant}" + (" where it is not missing" if missing else "")
             yield _row("constant", words, column=column, rows=rows - missing)
@@ -161,10 +161,12 @@ def _named(column: str, kind: str, told: pd.DataFrame, out: pd.DataFrame) -> Ite
             if segment and any((window, more) in claimed for window in part[WINDOW]):
                 continue  # already told, with its segment
             claimed |= {(window, more) for window in part[WINDOW]}
-            yield _burst(column, kind, part, segment or _explaining(told, part, more), segment == "")
+            at_end = run.stop >= len(series) - 1  # the last window is often cut, and then may be too small to judge
+            place = segment or _explaining(told, part)
+            yield _burst(column, kind, part, place, segment == "", at_end)
 
 
-def _explaining(told: pd.DataFrame, part: pd.DataFrame, more: bool) -> str:
+def _explaining(told: pd.DataFrame, part: pd.DataFrame) -> str:
     """The segment that holds at least 80 % of the extra rows and stands out from the others; "" when none does."""
     here = told[(told[SEGMENT] != "") & told[WINDOW].isin(part[WINDOW])]
     if here.empty:
@@ -178,16 +180,28 @@ def _explaining(told: pd.DataFrame, part: pd.DataFrame, more: bool) -> str:
     return str((share - share_of_rows)[sharp].idxmax()) if sharp.any() else ""
 
 
-def _burst(column: str, kind: str, part: pd.DataFrame, segment: str, whole: bool) -> dict[str, Any]:
+def _burst(column: str, kind: str, part: pd.DataFrame, segment: str, whole: bool, at_end: bool) -> dict[str, Any]:
     more = bool(part["excess"].iloc[0] > 0)
     rows = part["rows"].sum()
     value, usual = (part["share"] * part["rows"]).sum() / rows, part["usual"].iloc[0]
     first, last = part[WINDOW].iloc[0], part[WINDOW].iloc[-1]
     place = "" if not segment else f", nearly all of them in {segment}" if whole else f" in {segment}"
+    about = {"column": column, "segment": segment, "window": first, "until": last, "windows": len(part),
+             "value": value, "usual": usual, "rows": abs(part["excess_rows"].sum())}  # fmt: skip
+    if more and at_end and _rising(part["share"].to_numpy()):
+        words = f"{column} arrives late: {say_share(part['share'].iloc[-1])} {WORDS[kind]} in the last window, rising "
+        return _row("late", f"{words}since {say_window(first)}, usually {say_share(usual)}{place}", **about)
     words = f"{column}: {say_share(value)} {WORDS[kind]} {_say_span(first, last, len(part))}, usually "
-    words += f"{say_share(usual)}{place}"
-    return _row("burst" if more else "dip", words, column=column, segment=segment, window=first, until=last,
-                windows=len(part), value=value, usual=usual, rows=abs(part["excess_rows"].sum()))  # fmt: skip
+    return _row("burst" if more else "dip", f"{words}{say_share(usual)}{place}", **about)
+
+
+def _rising(share: Any) -> bool:
+    """Whether a share climbs to its end, as it does where values come in later than their rows: three windows or more,
+    a rank correlation with time of 0.8 or more, and twice as much at the end as at the start."""
+    if len(share) < 3:
+        return False
+    ranks = pd.Series(share).rank().to_numpy()
+    return bool(np.corrcoef(ranks, np.arange(len(share)))[0, 1] >= 0.8 and share[-1] >= 2 * share[0])
 
 
 def _values(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
@@ -232,6 +246,10 @@ def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -
             words = f"{column}: {value!r} is gone {span}, usually {say_share(share)} of rows"
             yield _row("lost value", words, column=column, window=before, until=after, windows=gap.stop - gap.start,
                        value=0.0, usual=share, rows=expected)  # fmt: skip
+
+
+def _moment(microseconds: float) -> str:
+    return say_window(f"{np.datetime64(int(microseconds), 'us').astype('datetime64[s]')}Z")
 
 
 def _runs(out: Any, sign: Any) -> Iterator[slice]:
@@ -288,11 +306,45 @@ def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | i
         ("findings", len(wrong), "findings", not len(wrong)),
         ("worst column", "none" if top is None else top["column"] or "(all rows)", "", None),
     ]
-    if top is None:
-        return figures
-    return [
-        *figures,
-        ("worst window", top["window"] or "all windows", "UTC start", None),
-        ("worst segment", top["segment"] or "all rows", "", None),
-        ("worst finding", top["words"], "", False),
-    ]
+    if top is not None:
+        figures += [
+            ("worst window", top["window"] or "all windows", "UTC start", None),
+            ("worst segment", top["segment"] or "all rows", "", None),
+            ("worst finding", top["words"], "", False),
+        ]
+    for name, finding in (("new values in", "new value"), ("lost values in", "lost value"), ("arriving late", "late")):
+        columns_of = list(dict.fromkeys(found["column"][found["finding"] == finding]))
+        if columns_of:
+            figures.append((name, ", ".join(columns_of), "", None))
+    return figures
+
+
+def closest(found: pd.DataFrame, shares: pd.DataFrame, most: int = 8) -> tuple[str, tuple[str, ...]]:
+    """The column worth a closer look, and the segments to draw: all rows, and those of the axis that the finding names.
+
+    It is the column of the worst stretch of windows; without one the column with most values missing.
+    """
+    own = found[found["finding"].isin(["burst", "dip", "late"])]
+    if own.empty:
+        whole = shares[shares[SEGMENT] == ""]
+        return str(whole.groupby("column", sort=False)["missing_rows"].sum().idxmax()), ("",)
+    axis = own.iloc[0]["segment"].split("=")[0]
+    others = [name for name in shares[SEGMENT].unique() if axis and name.startswith(f"{axis}=")]
+    named = own.iloc[0]["segment"]
+    chosen = [name for name in others if name == named] + [name for name in others if name != named]
+    return str(own.iloc[0]["column"]), ("", *chosen[:most])
+
+
+def summary(found: pd.DataFrame) -> str:
+    """What was found, in one sentence."""
+    wrong, look = (found["weight"] == 3).sum(), (found["weight"] == 2).sum()
+    if not wrong and not look:
+        return "Nothing is out of pattern: rows, missing values and categories are as they usually are."
+    parts = [f"**{wrong}** to mend" if wrong else "", f"**{look}** to look at" if look else ""]
+    return f"Out of pattern: {' and '.join(part for part in parts if part)}, the worst first."
+
+
+def told(found: pd.DataFrame) -> pd.DataFrame:
+    """The findings as a person reads them: how bad, what, and the whole in words."""
+    grade = found["weight"].map({3: "mend", 2: "look", 1: "note"})
+    return pd.DataFrame({"": grade, "finding": found["finding"], "in words": found["words"]})

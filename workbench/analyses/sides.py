@@ -24,6 +24,10 @@ class Side:
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
 
+    def time(self, column: str) -> str:
+        """The time column, when this side is a window of its table; "" when it is all of it and needs no windows."""
+        return column if self.start is not None else ""
+
 
 def side(table: str, text: str) -> Side:
     """What `text` asks for: "" (the table, no window yet), a window "START/END" of `table`, or another table's path.

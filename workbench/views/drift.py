@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from workbench.views import look, maps
 
@@ -94,10 +93,28 @@ def drift_lines(judged: pd.DataFrame, columns: Sequence[str], segment: str = "",
     )
 
 
+def closer(frame: pd.DataFrame, name: str) -> Any:
+    """Before and now of one column. frame: `analyses.drift.close_up`; name: what the reference is called."""
+    if frame.empty:
+        return maps.nothing("No column could be compared")
+    column, called = frame["column"].iloc[0], (_brief(name), frame["when"].iloc[0])
+    old, new = (frame[frame["side"] == side].reset_index(drop=True) for side in ("reference", "current"))
+    if frame["low"].isna().all():
+        return values(list(old["value"]), old["count"], new["count"], column, called)
+    return numbers(old, new, column, called)
+
+
+def _brief(name: str) -> str:
+    halves = name.split("/")
+    if len(halves) == 2 and all(half.endswith("Z") for half in halves):
+        return " to ".join(look.short(half) for half in halves)
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
 def numbers(reference: pd.DataFrame, current: pd.DataFrame, column: str, names: tuple[str, str], unit: str = "") -> Any:
     """Two distributions of one number: cumulative shares, whose widest gap is the KS distance, drawn as a bar.
 
-    reference, current: frames of low, high, count in ascending order (`bins_of`). names: what the two are called.
+    reference, current: frames of low, high, count in ascending order. names: what the two are called.
     """
     hv = look.extension()
     sides = [side for side in (reference, current) if len(side) and side["count"].sum()]
@@ -137,14 +154,6 @@ def numbers(reference: pd.DataFrame, current: pd.DataFrame, column: str, names: 
             legend_position="bottom_right",
         )
     )
-
-
-def bins_of(histogram: xr.Dataset) -> pd.DataFrame:
-    """A histogram (any windows added up) as a frame of low, high, count."""
-    others = [dim for dim in histogram["count"].dims if dim != "bin"]
-    counts = histogram["count"].sum(others).values
-    frame = pd.DataFrame({"low": histogram["low"].values, "high": histogram["high"].values, "count": counts})
-    return frame[frame["count"] > 0].reset_index(drop=True)
 
 
 def _thin(x: Any, y: Any, most: int = 800) -> pd.DataFrame:
