@@ -76,7 +76,11 @@ def test_a_delta_table_is_not_taken_for_its_files(tmp_path):
 def test_schemas_that_differ_name_the_file_and_the_column(tmp_path):
     pq.write_table(pa.table({"a": [1], "b": [1]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"a": ["x"], "b": [1], "c": [1]}), tmp_path / "2.parquet")
-    wrong(r"column 'a' is text \(string\) in '.*2\.parquet' but integer \(int64\) in '.*1\.parquet'", tmp_path, columns=["a"])
+    wrong(
+        r"column 'a' is text \(string\) in '.*2\.parquet' but integer \(int64\) in '.*1\.parquet'",
+        tmp_path,
+        columns=["a"],
+    )
     wrong(r"1\.parquet' lacks column 'c', which '.*2\.parquet' has", tmp_path, columns=["c"])
     wrong("different schemas", tmp_path)
     assert open_table(tmp_path, columns=["b"]).rows == 2

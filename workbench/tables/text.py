@@ -136,8 +136,8 @@ def _learn(
             with stream(place, path) as file:
                 file.seek(start)
                 part = file.read(PART)
-            part = part[part.find(b"\n") + 1 :]
-            types, _ = parser.infer(part[: part.rfind(b"\n") + 1], shape, asked, shown, False, False)
+            end = len(part) if start + len(part) >= size else part.rfind(b"\n") + 1
+            types, _ = parser.infer(part[part.find(b"\n") + 1 : end], shape, asked, shown, False, False)
             learned = _wider(learned, types, shown)
     return *parser.finish(shape, learned, asked, exact), rows if exact else None
 
@@ -146,7 +146,7 @@ def fill(file: Any, before: bytes) -> bytes:
     """The bytes before, filled up to the size of a block or to the end of the file."""
     parts, have = [before], len(before)
     while have < BLOCK or have == len(before):
-        part = file.read(max(BLOCK - have, 1 << 20))
+        part = file.read(BLOCK - have if have < BLOCK else BLOCK)
         if not part:
             break
         parts.append(part)
