@@ -22,10 +22,11 @@ EXACT_ROWS = 1 << 20  # float64 adds 32-bit limbs exactly up to 2**21 of them
 
 
 class Numbers(NamedTuple):
-    """A numeric column on a device: int64 or float64 values, and which of them are there (None: all)."""
+    """A numeric column on a device: int64 or float64 values, which of them are there (None: all), and the kind."""
 
     values: Any
     valid: Any = None
+    kind: str = ""
 
 
 class Words(NamedTuple):
@@ -141,7 +142,8 @@ def count_numbers(xp: Any, c: Column, v: Numbers, codes: Any, n: int) -> tuple[n
     rest = off - mean[codes]
     moments[:, p.N], moments[:, p.MEAN] = host(count), host(first + mean)
     moments[:, p.SUM] = host((first + mean) * count)
-    moments[:, p.M2] = host(xp.bincount(codes, weights=rest * rest, minlength=n))
+    with np.errstate(over="ignore"):
+        moments[:, p.M2] = host(xp.bincount(codes, weights=rest * rest, minlength=n))
     key, _, small, large = (host(a) for a in runs(xp, codes, values))
     moments[key, p.MIN], moments[key, p.MAX] = small, large
     bins, registers = p.empty(p.BIN_TYPES), p.empty(p.REGISTER_TYPES)
@@ -180,8 +182,12 @@ def count_batch(xp: Any, rows: int, read: Read, columns: tuple[Column, ...], axe
         own[:, a] = rest % size
         rest = rest // size
     k = len(columns)
+    labels = []
+    for a, (_, found) in enumerate(encoded):
+        used, own[:, a] = np.unique(own[:, a], return_inverse=True)
+        labels.append(found[used])
     out = p.Partial(
-        tuple(labels for _, labels in encoded), own, host(xp.bincount(codes, minlength=n)).astype(np.int64),
+        tuple(labels), own, host(xp.bincount(codes, minlength=n)).astype(np.int64),
         p.empty_moments(k, n), p.empty_whole(k, n), np.zeros((k, n), np.int64), np.zeros((k, n), np.int64),
     )  # fmt: skip
     for i, c in enumerate(columns):
@@ -225,6 +231,10 @@ def encode(xp: Any, axis: Axis, column: Any) -> tuple[Any, np.ndarray]:
             if column.valid is not None:
                 codes = xp.where(column.valid, codes, -1)
             words = pa.array(host(distinct))
+            if column.kind == "boolean":
+                words = words.cast(pa.bool_())
+            elif column.kind == "time":
+                words = words.cast(pa.timestamp("us", "UTC"))
         lookup, labels = axis.encode(pa.concat_arrays([words, pa.nulls(1, words.type)]))
         return xp.asarray(lookup)[xp.where(codes < 0, len(words), codes)], labels
     if isinstance(axis, Period):
@@ -274,7 +284,8 @@ def arrow_reader(rows: Any) -> Read:
         parts = list(numeric(column))
         values = np.concatenate([v.values for v in parts]) if parts else np.zeros(0)
         valid = np.concatenate([valid_mask(v) for v in parts]) if parts else np.zeros(0, bool)
-        return Numbers(values, None if valid.all() else valid)
+        told = "boolean" if pa.types.is_boolean(kind) else "time" if pa.types.is_temporal(kind) else ""
+        return Numbers(values, None if valid.all() else valid, told)
 
     return read
 
@@ -304,7 +315,7 @@ def cudf_reader(frame: Any, kinds: dict[str, str]) -> Read:
         if s.null_count:
             zero = plc.Scalar.from_arrow(pa_zero(str(s.dtype)))
             s = cudf.Series.from_pylibcudf(plc.replace.replace_nulls(s.to_pylibcudf()[0], zero))
-        return Numbers(s.to_cupy(), valid)
+        return Numbers(s.to_cupy(), valid, kinds[name])
 
     return read
 
@@ -337,7 +348,7 @@ def cuda_batches(table: Any, piece: Any) -> Iterable[tuple[int, Read]]:
             column = plain(name)
             if isinstance(column, Words):
                 return Words(cupy.asarray(column.codes), column.words)
-            return Numbers(cupy.asarray(column.values), None if column.valid is None else cupy.asarray(column.valid))
+            return Numbers(cupy.asarray(column.values), None if column.valid is None else cupy.asarray(column.valid), column.kind)
 
         yield rows.count, read
 

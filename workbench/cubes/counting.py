@@ -155,7 +155,7 @@ class Flat:
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             registers.append(registers_of(self.registers[i][None]) if c.asked.p else p.empty(p.REGISTER_TYPES))
         return p.Partial(
-            (), np.zeros((1, 0), np.int64), self.count, self.moments, self.whole, self.lost, self.bound,
+            (), np.zeros((1, 0), np.int64), self.count, self.moments, p.carried(self.whole), self.lost, self.bound,
             bins, tops, registers,
         )  # fmt: skip
 
@@ -218,8 +218,11 @@ class Grouped:
             self.types[a] = labels.dtype
             index = self.axes[a]
             plain = labels.view(np.int64) if labels.dtype.kind == "M" else labels
-            mine = np.array([index.setdefault(_hashable(v), len(index)) for v in plain.tolist()], np.int64).reshape(-1)
-            own.append(mine[seen % sizes[a]])
+            code = seen % sizes[a]
+            used = np.unique(code)
+            mine = np.zeros(sizes[a], np.int64)
+            mine[used] = [index.setdefault(_hashable(v), len(index)) for v in plain[used].tolist()]
+            own.append(mine[code])
             seen = seen // sizes[a]
         rows = np.stack(own[::-1], axis=1).tolist()
         groups = np.array([self.groups.setdefault(tuple(r), len(self.groups)) for r in rows], np.int64)
@@ -365,7 +368,7 @@ class Grouped:
                 labels.append(text)
         codes = np.array(list(self.groups), np.int64).reshape(n, len(self.axes))
         return p.Partial(
-            tuple(labels), codes, self.count[:n], self.moments[:, :n], self.whole[:, :n], self.lost[:, :n],
+            tuple(labels), codes, self.count[:n], self.moments[:, :n], p.carried(self.whole[:, :n]), self.lost[:, :n],
             self.bound[:, :n], bins, tops, registers,
         )  # fmt: skip
 
@@ -377,7 +380,18 @@ def count_pieces(
     axes: tuple[Axis, ...],
     told: Callable[[Any, int], None] | None = None,
 ) -> p.Partial:
-    """Count some pieces of a table. ``told(piece, rows)`` is called after each; it may raise to stop."""
+    """Count some pieces of a table; on the GPU where Dask's ``dataframe.backend`` is cuDF (``clusters`` sets it).
+
+    ``told(piece, rows)`` is called after each piece, ``told(None, 0)`` after each batch; it may raise to stop.
+    """
+    from dask import config
+
+    if config.get("dataframe.backend", "pandas") == "cudf":
+        import cupy
+
+        from workbench.cubes.arrays import count_arrays
+
+        return count_arrays(table, pieces, columns, axes, told, cupy)
     counted = Grouped(columns, len(axes)) if axes else Flat(columns)
     for piece in pieces:
         seen = 0
@@ -485,7 +499,8 @@ def centred(moments: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         out[:, p.MEAN] = moments[:, 1] + moments[:, 2] / n
         out[:, p.SUM] = moments[:, 1] * moments[:, 0] + moments[:, 2]
-        out[:, p.M2] = np.maximum(moments[:, 3] - moments[:, 2] * (moments[:, 2] / n), 0.0)
+        m2 = np.maximum(moments[:, 3] - moments[:, 2] * (moments[:, 2] / n), 0.0)
+        out[:, p.M2] = np.where(moments[:, 3] < np.inf, m2, np.inf)
     return out
 
 

@@ -175,7 +175,7 @@ def present(values, valid, offset, start, stop, out):
 def fold(moments, n, pivot, s1, s2):
     """Add a block's centred sums to ``[n, mean, sum, m2, ...]`` of group 0 (Chan, Golub and LeVeque 1983)."""
     mean = pivot + s1 / n
-    m2 = max(s2 - s1 * (s1 / n), 0.0)
+    m2 = max(s2 - s1 * (s1 / n), 0.0) if s2 < np.inf else np.inf
     have = moments[0, N]
     total = have + n
     if have == 0.0:
@@ -314,7 +314,7 @@ def grouped(
     Bins go into an open-addressing table ``keys`` (group * size + bin, -1 = free) with ``cells`` beside it. Stops and
     returns the number of rows done when the table is three fifths full; the caller grows it and goes on.
     """
-    root, nodes, child, exact = plan
+    root, nodes, child, _ = plan
     rows = len(values)
     mask = len(keys) - 1
     limit = len(keys) * 3 // 5
