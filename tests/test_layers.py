@@ -65,8 +65,18 @@ def test_no_analysis_imports_another_and_none_knows_the_kernels(module):
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_devices_stay_in_their_rooms(module):
     tree = ast.parse(module.read_text())
-    gpu = {name.split(".")[0] for name in imported(tree)} & {"cudf", "cupy", "dask_cudf", "dask_cuda", "rmm", "pynvml"}
+    gpu = {name.split(".")[0] for name in imported(tree)} & {
+        "cudf",
+        "cupy",
+        "dask_cudf",
+        "dask_cuda",
+        "rmm",
+        "pynvml",
+        "pylibcudf",
+    }
     assert not gpu or room(module) in {"tables", "cubes", "clusters"}
     assert "dask_cuda" not in gpu or module.name == "clusters.py"
     top = {name.split(".")[0] for node in tree.body for name in imported(node) if not isinstance(node, ast.FunctionDef)}
-    assert not top & {"cudf", "cupy", "dask_cudf", "dask_cuda", "rmm"}, "imported where it is used, not with the module"
+    assert not top & {"cudf", "cupy", "dask_cudf", "dask_cuda", "rmm", "pylibcudf"}, (
+        "imported where it is used, not with the module"
+    )

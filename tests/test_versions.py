@@ -39,7 +39,7 @@ def test_constraints_satisfy_what_the_package_asks_for():
 def test_every_library_that_the_package_imports_is_asked_for():
     extras = PROJECT["optional-dependencies"]
     asked = {Requirement(text).name for text in [*PROJECT["dependencies"], *extras["gpu"], *extras["demo"]]}
-    bring = {"cupy", "pynvml", "rmm"}  # by cudf and dask-cuda, at the versions that fit them
+    bring = {"cupy", "pylibcudf", "pynvml", "rmm"}  # by cudf and dask-cuda, at the versions that fit them
     modules = {module for module, wheels in packages_distributions().items() if asked & set(wheels)}
     modules |= {name.replace("-", "_").removesuffix("_cu13") for name in asked} | set(sys.stdlib_module_names) | bring
     for path in sorted((ROOT / "workbench").rglob("*.py")):
