@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.cubes.algebra import to_dataset
+from workbench.cubes.labelled import to_dataset
 from workbench.cubes.axes import Period, check_axes
 from workbench.cubes.measures import Asked, check_measures
 from workbench.errors import WorkbenchError, nearest
@@ -66,7 +66,7 @@ def cube(
     axes = check_axes(by)
     _check_axis_columns(axes, table)
     if onto is not None:
-        from workbench.cubes.store import count_onto
+        from workbench.cubes.increments import count_onto
 
         return count_onto(onto, table, axes, of, cluster=cluster, plan=plan, progress=progress)
     with workers(cluster) as crew:
@@ -88,7 +88,7 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
     asked = check_measures(of, kinds, bool(axes))
     known: dict[str, np.ndarray] = {}
     if like is not None:
-        from workbench.cubes.algebra import plans_of
+        from workbench.cubes.labelled import plans_of
 
         known = plans_of(like)
     fresh = [c for c, a in asked.items() if a.histogram and c not in known]
@@ -117,7 +117,10 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
     if not pieces:
         return count_pieces(table, [], columns, axes)
     shares = share(pieces, crew.size * (1 if crew.local else 4))
-    return crew.tree(count_pieces, [(table, s, columns, axes) for s in shares], p.join, pieces, progress)
+    # a table in memory sends each worker elsewhere its own rows only
+    own = [table if crew.local or not hasattr(table, "part") else table.part(s) for s in shares]
+    tasks = [(t, s, columns, axes) for t, s in zip(own, shares, strict=True)]
+    return crew.tree(count_pieces, tasks, p.join, pieces, progress)
 
 
 def share(pieces: list, parts: int) -> list[list]:
@@ -162,7 +165,14 @@ def _asked(c: Column) -> dict[str, Any]:
 
 
 def _no_rows(part: Any, axes: tuple[Axis, ...]) -> Any:
-    types = [np.dtype("datetime64[us]") if isinstance(a, Period) else np.dtype(float) if hasattr(a, "edges") else np.dtype(object) for a in axes]
+    types = [
+        np.dtype("datetime64[us]")
+        if isinstance(a, Period)
+        else np.dtype(float)
+        if hasattr(a, "edges")
+        else np.dtype(object)
+        for a in axes
+    ]
     part.labels = tuple(np.zeros(0, t) for t in types)
     return part
 

@@ -1,0 +1,263 @@
+"""A store that a cube grows in: each pass counts only the files that the store has not seen.
+
+A folder holds one cube file a *leaf* (the counts of one large file, or of some small ones), merged cubes of eight leaves
+or merges each, and ``manifest.json``, which names what belongs together. Cube files are never changed; a commit is the
+atomic replacement of the manifest, so that a reader, and a kill at any moment, see the state before or after it.
+
+Adding a day reads its rows, writes its leaf and now and then merges eight cubes: the cost does not grow with the days
+that are stored, but for the sum that is asked for at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LEAF_ROWS = 1_000_000  # small files are counted together up to about this
+FAN_IN = 8
+KEPT = 600.0  # seconds that a file which no manifest names any more stays, for readers of the one before
+WAIT = 600.0  # seconds to wait for another writer
+
+
+def count_onto(
+    folder: str | Path,
+    table: Any,
+    axes: tuple,
+    of: Any,
+    *,
+    cluster: Any = None,
+    plan: xr.Dataset | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Count what the store has not seen of a table, commit it, and give the sum of all that is stored.
+
+    Files are known by their path under the source and by their content: a file that was only copied or touched is not
+    counted again. A rewritten file is counted anew, alone with those that share its leaf; the cube's attribute
+    ``recounted`` names it. A file that is gone from the source stays counted. Run twice, the second pass reads nothing.
+
+    Raises WorkbenchError where the store holds cubes of another recipe, or a rewritten file shares its leaf with one
+    that is gone.
+    """
+    from workbench.clusters import workers
+    from workbench.cubes.algebra import plans_of
+    from workbench.cubes.scan import finished, plan_columns, run
+    from workbench.cubes.store import open_cube, save_cube
+
+    folder = Path(folder)
+    if not getattr(table, "files", None):
+        raise WorkbenchError("cube(..., onto=store) wants a table of files from open_table(); this one is in memory.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _writer(folder):
+        state = _manifest(folder)
+        first = open_cube(folder / next(iter(state["leaves"]))) if state["leaves"] else None
+        columns = plan_columns(table, axes, of, first if first is not None else plan)
+        if first is not None and plans_of(first):
+            _same_recipe(folder, first, table, columns, axes)
+        todo, recounted = _unseen(folder, state, table)
+        by_file: dict[int, list] = {}
+        for piece in table.pieces():
+            by_file.setdefault(piece.file, []).append(piece)
+        if todo:
+            with workers(cluster) as crew:
+                for group in todo:
+                    pieces = [x for i in group for x in by_file.get(i, [])]
+                    part = run(table, pieces, columns, axes, crew, progress)
+                    name = f"leaf-{secrets.token_hex(8)}.nc"
+                    save_cube(finished(part, table, columns, axes), folder / name)
+                    files = {table.files[i].relative: _content(table.files[i]) for i in group}
+                    state["leaves"][name] = files
+                    state["nodes"].append({"file": name, "level": 0, "leaves": [name]})
+            _merge(folder, state)
+            state["commits"] += 1
+            state["committed"] = datetime.now(UTC).isoformat(timespec="seconds")
+            state["source_version"] = str(table.version)
+            _commit(folder, state)
+            _sweep(folder, state)
+        total = _sum(folder, state)
+    if total is None:
+        return finished(run(table, [], columns, axes, None, progress), table, columns, axes)
+    total.attrs["source"] = str(table.source)
+    total.attrs["source_version"] = str(table.version)
+    total.attrs["counted_files"] = len([i for group in todo for i in group])
+    total.attrs["stored_files"] = sum(len(f) for f in state["leaves"].values())
+    total.attrs["recounted"] = json.dumps(recounted)
+    return total
+
+
+def open_store(folder: str | Path) -> xr.Dataset:
+    """The sum of all that a store holds. Raises WorkbenchError when there is no store in the folder."""
+    folder = Path(folder)
+    for _ in range(5):
+        state = _manifest(folder)
+        if not state["leaves"]:
+            raise WorkbenchError(f"There is no cube store at {folder}; cube(table, onto={str(folder)!r}) makes one.")
+        try:
+            total = _sum(folder, state)
+        except WorkbenchError:
+            if _manifest(folder)["commits"] == state["commits"]:
+                raise
+            continue  # a writer has committed meanwhile
+        assert total is not None
+        return total
+    raise WorkbenchError(f"The store at {folder} changes faster than it can be read; try again.")
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.exists():
+        return {"format": 1, "commits": 0, "leaves": {}, "nodes": []}
+    try:
+        state = json.loads(path.read_text())
+        if state["format"] != 1:
+            raise KeyError(state["format"])
+        return state
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkbenchError(f"{path} is not the manifest of a cube store ({error!r}); name another folder.") from error
+
+
+def _commit(folder: Path, state: dict[str, Any]) -> None:
+    aside = folder / f".manifest.{secrets.token_hex(4)}.partial"
+    with open(aside, "w") as f:
+        json.dump(state, f, indent=1)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(aside, folder / "manifest.json")
+
+
+def _content(file: Any) -> str:
+    return f"{file.size}:{file.content}"
+
+
+def _unseen(folder: Path, state: dict[str, Any], table: Any) -> tuple[list[list[int]], list[str]]:
+    """Files to count, in the groups that become leaves, and the names of those that were rewritten.
+
+    Leaves of rewritten files are taken out of ``state``.
+    """
+    seen = {path: (leaf, content) for leaf, files in state["leaves"].items() for path, content in files.items()}
+    here = {file.relative: i for i, file in enumerate(table.files)}
+    recounted = [r for r, i in here.items() if r in seen and seen[r][1] != _content(table.files[i])]
+    groups: list[list[int]] = []
+    for leaf in dict.fromkeys(seen[r][0] for r in recounted):
+        files = state["leaves"].pop(leaf)
+        gone = [path for path in files if path not in here]
+        if gone:
+            raise WorkbenchError(
+                f"{recounted[0]!r} was rewritten, and the store at {folder} counted it together with {gone[0]!r}, which "
+                f"is gone from {table.source}: bring it back, or count into a new store."
+            )
+        groups.append([here[path] for path in files])
+        state["nodes"] = [part for node in state["nodes"] for part in _without(node, leaf)]
+    counted = {i for group in groups for i in group}
+    fresh = [i for r, i in here.items() if r not in seen and i not in counted]
+    rows = 0
+    small: list[int] = []
+    for i in fresh:
+        size = table.files[i].rows if table.files[i].rows is not None else table.files[i].size // 100
+        if small and rows + size > LEAF_ROWS:
+            groups.append(small)
+            small, rows = [], 0
+        small.append(i)
+        rows += size
+    if small:
+        groups.append(small)
+    return groups, recounted
+
+
+def _without(node: dict[str, Any], leaf: str) -> list[dict[str, Any]]:
+    """A node, or its leaves where one of them is to go."""
+    if leaf not in node["leaves"]:
+        return [node]
+    return [{"file": x, "level": 0, "leaves": [x]} for x in node["leaves"] if x != leaf]
+
+
+def _merge(folder: Path, state: dict[str, Any]) -> None:
+    """Merge eight neighbouring cubes of one level into one of the next, while there are eight."""
+    from workbench.cubes.algebra import add
+    from workbench.cubes.store import open_cube, save_cube
+
+    while True:
+        levels = sorted({n["level"] for n in state["nodes"]})
+        ready = next((lv for lv in levels if sum(n["level"] == lv for n in state["nodes"]) >= FAN_IN), None)
+        if ready is None:
+            return
+        chosen = [n for n in state["nodes"] if n["level"] == ready][:FAN_IN]
+        name = f"merge-{secrets.token_hex(8)}.nc"
+        save_cube(add(*[open_cube(folder / n["file"]) for n in chosen]), folder / name)
+        node = {"file": name, "level": ready + 1, "leaves": [x for n in chosen for x in n["leaves"]]}
+        state["nodes"] = [n for n in state["nodes"] if n not in chosen] + [node]
+
+
+def _sum(folder: Path, state: dict[str, Any]) -> xr.Dataset | None:
+    from workbench.cubes.algebra import add
+    from workbench.cubes.store import open_cube
+
+    cubes = [open_cube(folder / n["file"]) for n in state["nodes"]]
+    return add(*cubes) if cubes else None
+
+
+def _sweep(folder: Path, state: dict[str, Any]) -> None:
+    """Remove cube files that no manifest names, once no reader of the one before can want them."""
+    wanted = {n["file"] for n in state["nodes"]} | set(state["leaves"])
+    for path in folder.iterdir():
+        ours = path.name.startswith(("leaf-", "merge-", ".leaf-", ".merge-", ".manifest."))
+        if ours and path.name not in wanted and time.time() - path.stat().st_mtime > KEPT:
+            path.unlink(missing_ok=True)
+
+
+def _same_recipe(folder: Path, stored: Any, table: Any, columns: tuple, axes: tuple) -> None:
+    from workbench.cubes.algebra import axes_of, columns_of
+
+    have = [(c["name"], c["kind"], c["asked"]) for c in columns_of(stored)]
+    from workbench.cubes.scan import _asked
+
+    want = [(c.name, c.kind, _asked(c)) for c in columns]
+    where = json.dumps([list(w) if isinstance(w, tuple | list) else str(w) for w in getattr(table, "where", ())])
+    differs = (
+        ("axes", axes_of(stored), [a.recipe() for a in axes])
+        if axes_of(stored) != [a.recipe() for a in axes]
+        else ("columns", [x[:2] for x in have], [x[:2] for x in want])
+        if [x[:2] for x in have] != [x[:2] for x in want]
+        else ("measures", have, want)
+        if have != want
+        else ("where=", stored.attrs.get("where", "[]"), where)
+        if json.loads(stored.attrs.get("where", "[]")) != json.loads(where)
+        else None
+    )
+    if differs:
+        what, old, new = differs
+        raise WorkbenchError(
+            f"The store at {folder} holds cubes with {what} {str(old)[:300]}; this pass asks for {str(new)[:300]}. Ask "
+            "for the same, or count into another folder."
+        )
+
+
+@contextmanager
+def _writer(folder: Path) -> Iterator[None]:
+    """One writer at a time; the lock goes with its process, however that ends."""
+    import fcntl
+
+    with open(folder / ".lock", "w") as lock:
+        end = time.monotonic() + WAIT
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise WorkbenchError(
+                        f"Another process has been writing to the store at {folder} for {WAIT:.0f} s; wait for it to end."
+                    ) from None
+                time.sleep(0.05)
+        yield
