@@ -1,4 +1,4 @@
-"""Cubes as labelled datasets, and what may be done with them: add, select, collapse."""
+"""What may be done with cubes: add, select, collapse."""
 
 from __future__ import annotations
 
@@ -9,200 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.cubes import partial as p
+from workbench.cubes.labelled import axes_of, columns_of, from_dataset, plans_of, to_dataset
 from workbench.errors import WorkbenchError, nearest
 
 if TYPE_CHECKING:
     import xarray as xr
-
-CELL_LIMIT = 20_000_000  # groups x columns of one dense cube
-FORMAT = 1
-
-RAGGED: dict[str, dict[str, Any]] = {
-    "bins": p.BIN_TYPES,
-    "tops": p.TOP_TYPES,
-    "registers": p.REGISTER_TYPES,
-}
-PREFIX = {"bins": "bin", "tops": "top", "registers": "register"}
-
-
-def to_dataset(
-    part: p.Partial,
-    axes: list[dict[str, Any]],
-    columns: list[dict[str, Any]],
-    plans: dict[str, np.ndarray],
-    recipe: dict[str, Any],
-) -> xr.Dataset:
-    """The cube of a partial: dense over the product of the axes' labels."""
-    import xarray as xr
-
-    names = [a["name"] for a in axes]
-    sorted_part = p.join([part, _nothing(part)]) if axes else part
-    part = sorted_part
-    shape = tuple(len(labels) for labels in part.labels)
-    cells = int(np.prod(shape, dtype=float)) * max(1, len(columns)) if axes else len(columns)
-    if cells > CELL_LIMIT:
-        longest = max(range(len(names)), key=lambda i: shape[i])
-        raise WorkbenchError(
-            f"This cube would have {' x '.join(f'{s:,} {n}' for s, n in zip(shape, names, strict=True))} x "
-            f"{len(columns)} columns = {cells:,} cells, more than {CELL_LIMIT:,}. The longest axis is "
-            f"{names[longest]!r} with {shape[longest]:,} labels: leave it out, make it coarser (a longer Period, "
-            f"fewer Bins) or keep fewer of its values with where=."
-        )
-    flat = np.zeros(part.groups, np.int64)
-    for a, size in enumerate(shape):
-        flat = flat * size + part.codes[:, a]
-    total = int(np.prod(shape)) if axes else 1
-    n = len(columns)
-    count = np.zeros(total, np.int64)
-    moments, whole = p.empty_moments(n, total), p.empty_whole(n, total)
-    lost, bound = np.zeros((n, total), np.int64), np.zeros((n, total), np.int64)
-    count[flat], moments[:, flat], whole[:, flat] = part.count, part.moments, part.whole
-    lost[:, flat], bound[:, flat] = part.lost, part.bound
-
-    dims = (*names, "column")
-
-    def wide(a: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-        return dims, np.ascontiguousarray(np.moveaxis(a, 0, -1)).reshape(*shape, n)
-
-    integer = np.array([c["whole"] for c in columns], bool)
-    numeric = np.array([c["kind"] not in ("text", "other") for c in columns], bool)[:, None]
-    exact = whole[..., p.HIGH].astype(float) * 2.0**32 + whole[..., p.LOW].astype(float)
-    none = ~numeric | (moments[..., p.N] == 0)
-    with np.errstate(invalid="ignore"):
-        data: dict[str, Any] = {
-            "count": (tuple(names), count.reshape(shape)),
-            "missing": wide(whole[..., p.MISSING]),
-            "nan": wide(whole[..., p.NAN]),
-            "infinite": wide(whole[..., p.POSINF] + whole[..., p.NEGINF]),
-            "infinite_negative": wide(whole[..., p.NEGINF]),
-            "values": wide(moments[..., p.N].astype(np.int64)),
-            "sum": wide(np.where(integer[:, None], exact, moments[..., p.SUM])),
-            "mean": wide(np.where(none, np.nan, moments[..., p.MEAN])),
-            "m2": wide(np.where(none, np.nan, moments[..., p.M2])),
-            "min": wide(np.where(none, np.nan, moments[..., p.MIN])),
-            "max": wide(np.where(none, np.nan, moments[..., p.MAX])),
-            "sum_high": wide(whole[..., p.HIGH]),
-            "sum_low": wide(whole[..., p.LOW]),
-            "int_min": wide(whole[..., p.IMIN]),
-            "int_max": wide(whole[..., p.IMAX]),
-            "top_lost": wide(lost),
-            "top_bound": wide(bound),
-        }
-    for dim, tables in (("bins", part.bins), ("tops", part.tops), ("registers", part.registers)):
-        rows = {key: [] for key in (*RAGGED[dim], "column")} if True else {}
-        for i, t in enumerate(tables):
-            if len(t["group"]):
-                for key, v in t.items():
-                    rows[key].append(flat[v] if key == "group" else v)
-                rows["column"].append(np.full(len(t["group"]), i, np.int32))
-        types = {**RAGGED[dim], "column": np.int32}
-        joined = {k: np.concatenate(v) if v else np.zeros(0, types[k]) for k, v in rows.items()}
-        keys = {"bins": ("low",), "tops": ("value",), "registers": ("index",)}[dim]
-        if len(joined["group"]):
-            order = _order(joined, keys)
-            joined = {k: v[order] for k, v in joined.items()}
-        data.update({f"{PREFIX[dim]}_{k}": (dim, v) for k, v in joined.items()})
-    plan_rows = [np.column_stack([np.full(len(v), i), v]) for i, v in enumerate(plans.get(c["name"], []) for c in columns) if len(v)]
-    stacked = np.concatenate(plan_rows) if plan_rows else np.zeros((0, 6), np.int64)
-    for j, key in enumerate(("column", "cell", "parent", "shift", "low", "n")):
-        data[f"plan_{key}"] = ("plans", stacked[:, j].astype(np.int64))
-    coords: dict[str, Any] = {}
-    for a, labels in zip(axes, part.labels, strict=True):
-        about = {k: v for k, v in a.items() if v is not None}
-        coords[a["name"]] = (a["name"], labels, {k: json.dumps(v) if isinstance(v, list) else v for k, v in about.items()})
-    coords["column"] = ("column", np.array([c["name"] for c in columns], dtype=object))
-    coords["kind"] = ("column", np.array([c["kind"] for c in columns], dtype=object))
-    coords["unit"] = ("column", np.array(["us since 1970-01-01 UTC" if c["kind"] == "time" else "" for c in columns], dtype=object))
-    asked = {c["name"]: c["asked"] for c in columns}
-    attrs = {"format": FORMAT, "axes": json.dumps(axes), "asked": json.dumps(asked), **{k: _attr(v) for k, v in recipe.items()}}
-    return xr.Dataset(data, coords, attrs)
-
-
-def _order(t: p.Ragged, keys: tuple[str, ...]) -> np.ndarray:
-    if keys == ("value",):
-        _, back = p.factorize(t["value"])
-        return np.lexsort((back, t["column"], t["group"]))
-    return np.lexsort((*(t[k] for k in keys), t["column"], t["group"]))
-
-
-def _attr(v: Any) -> Any:
-    return v if isinstance(v, str | int | float) else json.dumps(v)
-
-
-def _nothing(part: p.Partial) -> p.Partial:
-    """No rows, with a partial's axes and columns: joining it sorts the other's groups and labels."""
-    n = len(part.moments)
-    return p.Partial(
-        tuple(v[:0] for v in part.labels), np.zeros((0, len(part.labels)), np.int64), np.zeros(0, np.int64),
-        p.empty_moments(n, 0), p.empty_whole(n, 0), np.zeros((n, 0), np.int64), np.zeros((n, 0), np.int64),
-        [p.empty(p.BIN_TYPES)] * n, [p.empty(p.TOP_TYPES)] * n, [p.empty(p.REGISTER_TYPES)] * n,
-    )  # fmt: skip
-
-
-def axes_of(cube: xr.Dataset) -> list[dict[str, Any]]:
-    """The cube's axes as they were asked for: ``{"axis", "column", "name", ...}`` each, in order."""
-    try:
-        return json.loads(cube.attrs["axes"])
-    except (KeyError, TypeError, ValueError):
-        raise WorkbenchError("This dataset is not a cube: it has no 'axes' in its attributes; make one with cube().") from None
-
-
-def columns_of(cube: xr.Dataset) -> list[dict[str, Any]]:
-    """The cube's columns: ``{"name", "kind", "whole", "asked"}`` each."""
-    asked = json.loads(cube.attrs["asked"])
-    kinds = cube["kind"].values.tolist()
-    return [
-        {"name": c, "kind": k, "whole": asked[c]["whole"], "asked": asked[c]}
-        for c, k in zip(cube["column"].values.tolist(), kinds, strict=True)
-    ]
-
-
-def plans_of(cube: xr.Dataset) -> dict[str, np.ndarray]:
-    """The nodes of each numeric column's plan (see ``plan.Plan``)."""
-    names = cube["column"].values.tolist()
-    rows = np.column_stack([cube[f"plan_{k}"].values for k in ("cell", "parent", "shift", "low", "n")])
-    which = cube["plan_column"].values
-    return {c: rows[which == i] for i, c in enumerate(names) if (which == i).any()}
-
-
-def from_dataset(cube: xr.Dataset) -> p.Partial:
-    """The partial of a cube: only groups that have rows."""
-    axes = axes_of(cube)
-    names = [a["name"] for a in axes]
-    shape = tuple(cube.sizes[n] for n in names)
-    n = cube.sizes["column"]
-    count = cube["count"].values.reshape(-1)
-    total = len(count)
-
-    def deep(*names: str) -> np.ndarray:
-        return np.stack([np.moveaxis(cube[v].values.reshape(total, n), -1, 0) for v in names], axis=-1)
-
-    keep = np.flatnonzero(count) if axes else np.zeros(1, np.int64)
-    where = np.full(total, -1, np.int64)
-    where[keep] = np.arange(len(keep))
-    moments = p.empty_moments(n, len(keep))
-    moments[..., p.N] = deep("values")[:, keep, 0]
-    for i, v in ((p.MEAN, "mean"), (p.SUM, "sum"), (p.M2, "m2")):
-        moments[..., i] = np.nan_to_num(deep(v)[:, keep, 0], nan=0.0, posinf=np.inf, neginf=-np.inf)
-    low, high = deep("min")[:, keep, 0], deep("max")[:, keep, 0]
-    moments[..., p.MIN] = np.where(np.isnan(low), np.inf, low)
-    moments[..., p.MAX] = np.where(np.isnan(high), -np.inf, high)
-    whole = deep("missing", "nan", "infinite", "infinite_negative", "sum_low", "sum_high", "int_min", "int_max")[:, keep]
-    whole[..., p.POSINF] -= whole[..., p.NEGINF]
-    codes = np.stack(np.unravel_index(keep, shape), axis=1) if axes else np.zeros((1, 0), np.int64)
-    ragged: dict[str, list[p.Ragged]] = {}
-    for dim, types in RAGGED.items():
-        t = {k: cube[f"{PREFIX[dim]}_{k}"].values for k in types}
-        t["group"] = where[t["group"]]
-        column = cube[f"{PREFIX[dim]}_column"].values
-        order = np.argsort(column, kind="stable")
-        cuts = np.searchsorted(column[order], np.arange(n + 1))
-        ragged[dim] = [{k: v[order[a:b]] for k, v in t.items()} for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-    return p.Partial(
-        tuple(cube[x].values for x in names), codes.astype(np.int64), count[keep], moments, whole,
-        deep("top_lost")[:, keep, 0], deep("top_bound")[:, keep, 0],
-        ragged["bins"], ragged["tops"], ragged["registers"],
-    )  # fmt: skip
 
 
 def add(*cubes: xr.Dataset) -> xr.Dataset:
@@ -222,46 +33,83 @@ def add(*cubes: xr.Dataset) -> xr.Dataset:
     if not items:
         raise WorkbenchError("add() got no cube; give it one or more.")
     first = items[0]
+    axes, columns = axes_of(first), columns_of(first)
+    names = [c["name"] for c in columns]
+    parts, plans = [from_dataset(first)], plans_of(first)
     for other in items[1:]:
-        for key, say in (("axes", "axes"), ("asked", "measures")):
-            if first.attrs.get(key) != other.attrs.get(key):
-                raise WorkbenchError(_differ(first, other, key, say))
-        a, b = first["kind"].values.tolist(), other["kind"].values.tolist()
-        if first["column"].values.tolist() != other["column"].values.tolist() or a != b:
-            raise WorkbenchError(_differ(first, other, "kind", "columns"))
-    part = p.join([from_dataset(c) for c in items])
-    plans = plans_of(first)
+        theirs = {c["name"]: c for c in columns_of(other)}
+        if axes_of(other) != axes:
+            raise WorkbenchError(_differ(first, other, "axes"))
+        if theirs.keys() != set(names) or any(theirs[c["name"]]["kind"] != c["kind"] for c in columns):
+            raise WorkbenchError(_differ(first, other, "columns"))
+        if any(theirs[c["name"]] != c for c in columns):
+            raise WorkbenchError(_differ(first, other, "measures"))
+        part = from_dataset(other)
+        order = list(theirs)
+        parts.append(part if order == names else _take_columns(part, [order.index(n) for n in names]))
+        plans = {**plans_of(other), **plans}
     recipe = {k: v for k, v in first.attrs.items() if k not in ("format", "axes", "asked")}
-    sources = list(dict.fromkeys(s for c in items for s in _list(c.attrs.get("source"))))
-    versions = list(dict.fromkeys(s for c in items for s in _list(c.attrs.get("source_version"))))
-    recipe["source"] = sources[0] if len(sources) == 1 else json.dumps(sources)
-    recipe["source_version"] = versions[0] if len(versions) == 1 else json.dumps(versions)
-    return to_dataset(part, axes_of(first), columns_of(first), plans, recipe)
+    for key in ("source", "source_version"):
+        all_of = list(dict.fromkeys(s for c in items for s in _list(c.attrs.get(key))))
+        recipe[key] = all_of[0] if len(all_of) == 1 else json.dumps(all_of)
+    conditions = list(dict.fromkeys(str(c.attrs.get("where", "[]")) for c in items))
+    if len(conditions) > 1:
+        recipe["where"] = json.dumps([json.loads(w) for w in conditions])
+    return to_dataset(p.join(parts), axes, columns, plans, recipe)
 
 
 def _list(v: Any) -> list[str]:
+    """The sources of a cube: one as it is, several as a JSON list."""
     if isinstance(v, str) and v.startswith("["):
-        return json.loads(v)
+        try:
+            several = json.loads(v)
+        except ValueError:
+            return [v]  # an address may start with a bracket
+        return [str(x) for x in several]
     return [] if v is None else [str(v)]
 
 
-def _differ(a: xr.Dataset, b: xr.Dataset, key: str, say: str) -> str:
+def _differ(a: xr.Dataset, b: xr.Dataset, what: str) -> str:
     def name(c: xr.Dataset) -> str:
-        return str(c.attrs.get("source", "a cube"))
+        return f"{c.attrs.get('source', 'a cube')} (version {c.attrs.get('source_version', 'unknown')})"
 
-    def what(c: xr.Dataset) -> str:
-        if key == "kind":
-            return ", ".join(f"{x} ({k})" for x, k in zip(c["column"].values, c["kind"].values, strict=True))
-        return str(c.attrs.get(key))
+    def say(c: xr.Dataset) -> list[str]:
+        if what == "axes":
+            return [_axis(x) for x in axes_of(c)] or ["no axes"]
+        if what == "columns":
+            return [f"{x['name']} ({x['kind']})" for x in columns_of(c)] or ["no columns"]
+        return [f"{x['name']} {_measures(x['asked'])}" for x in columns_of(c)]
 
-    left, right = what(a), what(b)
+    left, right = say(a), say(b)
+    if what != "axes":  # many columns: only those in which they differ
+        same = set(left) & set(right)
+        left, right = (
+            [x for x in left if x not in same] or ["no others"],
+            [x for x in right if x not in same] or ["no others"],
+        )
     return (
-        f"Cubes of different {say} do not add: {name(a)} has {left[:400]}; {name(b)} has {right[:400]}. "
+        f"Cubes of different {what} do not add: {name(a)} has {_brief(left)}; {name(b)} has {_brief(right)}. "
         f"Count both with the same by= and of=, and the second with plan= of the first."
     )
 
 
-def select(cube: xr.Dataset, **labels: Any) -> xr.Dataset:
+def _axis(a: dict[str, Any]) -> str:
+    asked = ", ".join(f"{k}={v!r}" for k, v in a.items() if k not in ("axis", "column", "name") and v is not None)
+    return f"{a['axis'].title()}({a['column']!r}{', ' + asked if asked else ''}) named {a['name']!r}"
+
+
+def _measures(asked: dict[str, Any]) -> str:
+    kept = [k for k in ("moments", "histogram", "top") if asked[k]]
+    kept += [f"relative={asked['relative']}"] if asked["relative"] else []
+    kept += [f"distinct p={asked['p']}"] if asked["p"] else []
+    return f"[{', '.join(kept)}]"
+
+
+def _brief(said: list[str], limit: int = 6) -> str:
+    return ", ".join(said[:limit]) + (f" and {len(said) - limit} more" if len(said) > limit else "")
+
+
+def select(cube: xr.Dataset, /, **labels: Any) -> xr.Dataset:
     """The part of a cube at some labels of its axes (or columns): a label, a list of labels or a slice of labels each.
 
     A single label drops its axis, as ``Dataset.sel`` does; time labels may be text ("2026-03-02"), slices of times
@@ -273,7 +121,9 @@ def select(cube: xr.Dataset, **labels: Any) -> xr.Dataset:
     keep: dict[str, np.ndarray] = {}
     for dim, wanted in labels.items():
         if dim not in (*names, "column"):
-            raise WorkbenchError(f"select() names {dim!r}, which is not an axis here; {nearest(dim, [*names, 'column'])}")
+            raise WorkbenchError(
+                f"select() names {dim!r}, which is not an axis here; {nearest(dim, [*names, 'column'])}"
+            )
         at = _at(cube[dim].values, wanted, dim)
         if not isinstance(wanted, slice | list | tuple | np.ndarray):
             dropped.append(dim)
@@ -302,7 +152,13 @@ def select(cube: xr.Dataset, **labels: Any) -> xr.Dataset:
     if not stay and not part.groups:
         part = _zero(part)
     recipe = {k: v for k, v in cube.attrs.items() if k not in ("format", "axes", "asked")}
-    return to_dataset(part, [axes[a] for a in stay], columns, {c["name"]: plans[c["name"]] for c in columns if c["name"] in plans}, recipe)
+    return to_dataset(
+        part,
+        [axes[a] for a in stay],
+        columns,
+        {c["name"]: plans[c["name"]] for c in columns if c["name"] in plans},
+        recipe,
+    )
 
 
 def collapse(cube: xr.Dataset, *dims: str) -> xr.Dataset:
@@ -390,6 +246,16 @@ def _reduce(m: np.ndarray, w: np.ndarray, starts: np.ndarray) -> tuple[np.ndarra
     return out, whole
 
 
+def _nothing(part: p.Partial) -> p.Partial:
+    """No rows, with a partial's axes and columns."""
+    n = len(part.moments)
+    return p.Partial(
+        tuple(v[:0] for v in part.labels), np.zeros((0, len(part.labels)), np.int64), np.zeros(0, np.int64),
+        p.empty_moments(n, 0), p.empty_whole(n, 0), np.zeros((n, 0), np.int64), np.zeros((n, 0), np.int64),
+        [p.empty(p.BIN_TYPES)] * n, [p.empty(p.TOP_TYPES)] * n, [p.empty(p.REGISTER_TYPES)] * n,
+    )  # fmt: skip
+
+
 def _zero(part: p.Partial) -> p.Partial:
     """One group without rows, for a cube without axes."""
     n = len(part.moments)
@@ -430,12 +296,16 @@ def _at(values: np.ndarray, wanted: Any, dim: str) -> np.ndarray:
         if wanted.step is not None:
             raise WorkbenchError(f"select({dim}=...) got a slice with a step; give a start and a stop.")
         ok = np.ones(len(values), bool)
-        if values.dtype.kind == "M":
-            ok &= ~np.isnat(values)
         for edge, side in ((wanted.start, "start"), (wanted.stop, "stop")):
-            if edge is not None:
+            if edge is not None:  # the missing label (NaT, NaN) is in no bounded slice
                 e = _label(values, edge, dim)
-                ok &= values >= e if side == "start" else values < e if values.dtype.kind == "M" else values <= e
+                try:
+                    ok &= values >= e if side == "start" else values < e if values.dtype.kind == "M" else values <= e
+                except TypeError:
+                    raise WorkbenchError(
+                        f"select({dim}=...) got a slice with {edge!r}, which does not compare with the labels here, "
+                        f"such as {values.tolist()[0]!r}."
+                    ) from None
         return np.flatnonzero(ok)
     many = wanted if isinstance(wanted, list | tuple | np.ndarray) else [wanted]
     found = []
@@ -448,7 +318,9 @@ def _at(values: np.ndarray, wanted: Any, dim: str) -> np.ndarray:
         else:
             hit = np.flatnonzero(values == e)
         if not len(hit):
-            raise WorkbenchError(f"{dim} has no label {w!r}; {nearest(str(w), [str(v) for v in values.tolist()[:2000]])}")
+            raise WorkbenchError(
+                f"{dim} has no label {w!r}; {nearest(str(w), [str(v) for v in values.tolist()[:2000]])}"
+            )
         found.append(int(hit[0]))
     return np.array(found, np.int64)
 
@@ -465,4 +337,6 @@ def _label(values: np.ndarray, label: Any, dim: str) -> Any:
         t = t.tz_convert("UTC").tz_localize(None) if t.tzinfo is not None else t
         return t.as_unit("us").to_datetime64()
     except (ValueError, TypeError):
-        raise WorkbenchError(f"{dim} got {label!r}; a time such as '2026-03-02' or '2026-03-02T14:00Z' is wanted.") from None
+        raise WorkbenchError(
+            f"{dim} got {label!r}; a time such as '2026-03-02' or '2026-03-02T14:00Z' is wanted."
+        ) from None

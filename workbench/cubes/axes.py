@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
 MISSING_LABEL = "(missing)"
 NO_TIME = np.iinfo(np.int64).min  # also the integer of NaT
 DAY = 86_400_000_000
-RESERVED = {"column", "bins", "tops", "registers", "plans", "quantile", "value", "bin"}
+YEAR_1973 = 94_694_400_000_000
+# names that a cube, or what is read off one, has for itself: an axis of that name would hide them
+RESERVED = {
+    *("column", "kind", "unit", "bins", "tops", "registers", "plans", "quantile", "value", "bin", "low", "high"),
+    *("count", "missing", "nan", "infinite", "infinite_negative", "values", "sum", "mean", "m2", "min", "max"),
+    *("sum_high", "sum_low", "int_min", "int_max", "top_lost", "top_bound", "top_group", "top_column", "top_value"),
+    *("top_count", "bin_group", "bin_column", "bin_low", "bin_bits", "bin_count", "bin_min", "bin_max"),
+    *("register_group", "register_column", "register_index", "register_rank"),
+    *("plan_column", "plan_cell", "plan_parent", "plan_shift", "plan_low", "plan_n"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,9 @@ class Category:
                 labels.append(MISSING_LABEL)
             indices = pc.fill_null(indices.cast(pa.int64()), labels.index(MISSING_LABEL))
         codes = indices.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
-        unique, back = np.unique(np.array(labels, dtype=object), return_inverse=True) if labels else ([], None)
-        if len(unique) < len(labels) and back is not None:  # a dictionary may repeat itself
-            return back[codes], np.asarray(unique, dtype=object)
+        if len(set(labels)) < len(labels):  # a dictionary may repeat itself
+            unique, back = np.unique(np.array(labels, dtype=object), return_inverse=True)
+            return back[codes], unique
         return codes, np.array(labels, dtype=object)
 
 
@@ -72,9 +83,10 @@ class Period:
     """One cell for each window of time that has rows.
 
     every: any pandas offset: "15min", "h", "D", "7D", "W", "MS", "QS" ... Month, quarter, year and week ends ("ME",
-        "W") name the period that they end. Windows start at the same instants for every table: multiples are counted
-        from Monday 1900-01-01 in the zone's local time; windows shorter than a day that divide it restart at each
-        local midnight, so a daylight-saving day is 23 or 25 hours of them.
+        "W") name the period that they end. Windows start at the same instants for every table: multiples of days and
+        longer are counted from Monday 1900-01-01 in the zone's local time; windows that divide a day restart at each
+        local midnight, so a daylight-saving day is 23 or 25 hours of them; other lengths ("5h", "36h") are counted
+        from 1970-01-01 UTC. Times outside the years 1 to 9999 are in the first or the last window.
     tz: an IANA zone. Labels are the windows' starts in UTC (datetime64[us]); rows without a time have the cell NaT.
     """
 
@@ -107,15 +119,15 @@ class Period:
             out = known - (known % width)
         elif width is not None:
             edges, _ = _edges("D", self.tz, *_years(first, last))
-            midnight = edges[np.searchsorted(edges, known, side="right") - 1]
+            midnight = edges[np.maximum(np.searchsorted(edges, known, side="right") - 1, 0)]
             out = midnight + (known - midnight) // width * width
+            out = np.where(known < midnight, midnight, out)
         else:
             edges, zero = _edges(step[1], self.tz, *_years(first, last))
             k = np.searchsorted(edges, known, side="right") - 1
             if step[0] > 1:
                 k = (k - zero) // step[0] * step[0] + zero
-                k = np.maximum(k, 0)
-            out = edges[k]
+            out = edges[np.maximum(k, 0)]
         if known is times:
             return out
         full = np.full(len(times), NO_TIME, np.int64)
@@ -145,12 +157,12 @@ class Period:
         return codes.astype(np.int64, copy=False), labels.view("datetime64[us]")
 
     def _starts_by_hour(self, times: np.ndarray) -> np.ndarray:
-        """As ``starts``; looks each distinct quarter of an hour up once, since no zone's midnight is finer than that."""
+        """As ``starts``; looks each distinct quarter of an hour up once: since 1973 no zone's clock is finer than that."""
         quarter = 900_000_000
         width, _ = _offset(self.every)
-        if width is not None and width % quarter:
-            return self.starts(times)
         gone = times == NO_TIME
+        if (width is not None and width % quarter) or np.any((times < YEAR_1973) & ~gone):
+            return self.starts(times)
         floor = np.where(gone, NO_TIME, times - times % quarter)
         change = np.flatnonzero(floor[1:] != floor[:-1]) + 1
         if len(change) > len(times) // 4:
@@ -223,8 +235,8 @@ Axis = Category | Period | Bins
 
 def check_axes(by: Any) -> tuple[Axis, ...]:
     """The axes as a tuple, or a clear error. A plain column name stands for ``Category(name)``."""
-    axes = (by,) if isinstance(by, str | Category | Period | Bins) else tuple(by)
-    axes = tuple(Category(a) if isinstance(a, str) else a for a in axes)
+    by = () if by is None else by if isinstance(by, list | tuple) else (by,)
+    axes: tuple[Axis, ...] = tuple(Category(a) if isinstance(a, str) else a for a in by)
     for a in axes:
         if not isinstance(a, Category | Period | Bins):
             raise WorkbenchError(f"by= got {a!r}; an axis is Category(column), Period(column, every) or Bins(column).")
@@ -244,11 +256,18 @@ def _as_text(values: pa.Array) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_floating(values.type):
-        return pa.array([None if v is None else f"{v:g}" if v != int_or(v) else str(int(v)) for v in values.to_pylist()])
+        plain = values.to_numpy(zero_copy_only=False)  # keeps float32, whose shortest text is shorter
+        return pa.array([None if v is None else short_text(x) for v, x in zip(values.to_pylist(), plain, strict=True)])
     return values.cast(pa.string())
 
 
-def int_or(v: float) -> float | int | None:
+def short_text(x: np.floating) -> str:
+    """The shortest text that reads back as the same number, whole ones without a point: "200", "0.1", "nan"."""
+    whole = int_or(float(x))
+    return str(x) if whole is None else str(whole)
+
+
+def int_or(v: float) -> int | None:
     """The integer that a float is, or None."""
     return int(v) if v == v and abs(v) < 2**53 and v == int(v) else None
 
@@ -271,19 +290,25 @@ def _offset(every: str) -> tuple[int | None, tuple[int, str]]:
     import pandas as pd
     from pandas.tseries import offsets as o
 
-    try:
-        offset = pd.tseries.frequencies.to_offset({"M": "MS", "Q": "QS", "Y": "YS", "A": "YS"}.get(every, every))
-    except (ValueError, TypeError, AttributeError):
-        offset = None
+    offset: Any = None
+    old = re.fullmatch(r"(\d*)([MQYAdw])", every) if isinstance(every, str) else None
+    said = every if old is None else old[1] + {"M": "MS", "Q": "QS", "Y": "YS", "A": "YS", "d": "D", "w": "W"}[old[2]]
+    if isinstance(said, str):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                offset = pd.tseries.frequencies.to_offset(said)
+        except (ValueError, TypeError, AttributeError, Warning):
+            offset = None
     if offset is None or offset.n < 1:
         raise WorkbenchError(
             f"{every!r} is not a length of time; use a pandas offset such as '15min', 'h', 'D', 'W', 'MS' or '7D'."
         )
     if isinstance(offset, o.Tick):
         width = pd.Timedelta(offset)
-        micros = int(width / pd.Timedelta(microseconds=1))
-        if micros < 1:
-            raise WorkbenchError(f"{every!r} is shorter than a microsecond, the finest window.")
+        micros, finer = divmod(width.as_unit("ns").value, 1000)
+        if finer:
+            raise WorkbenchError(f"{every!r} is not a whole number of microseconds, the finest window.")
         if micros % DAY == 0:
             return None, (micros // DAY, "D")
         return micros, (1, "")
@@ -294,6 +319,8 @@ def _offset(every: str) -> tuple[int | None, tuple[int, str]]:
         return None, (offset.n, f"QS-{month[offset.startingMonth % 12]}")
     if isinstance(offset, o.YearEnd):
         return None, (offset.n, f"YS-{month[offset.month % 12]}")
+    if isinstance(offset, o.BusinessMonthEnd | o.BQuarterEnd | o.BYearEnd | o.SemiMonthEnd):
+        return None, (offset.n, f"after {offset.base.freqstr}")
     if isinstance(offset, o.Week):
         days = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
         weekday = 6 if offset.weekday is None else offset.weekday
@@ -305,7 +332,7 @@ def _years(first: int, last: int) -> tuple[int, int]:
     """Years that surely hold the times, in steps that make few different answers."""
     year = 365.2425 * DAY
     low, high = int(1970 + first / year) - 2, int(1970 + last / year) + 3
-    return (1900 if low >= 1900 else 1), (2040 if high < 2040 else min(9998, (high // 50 + 1) * 50))
+    return (1901 if low > 1901 else 1), (2040 if high < 2040 else min(9999, (high // 50 + 1) * 50))
 
 
 @lru_cache(maxsize=64)
@@ -316,10 +343,16 @@ def _edges(unit: str, tz: str, first_year: int, last_year: int) -> tuple[np.ndar
     def naive(year: int, month: int, day: int) -> pd.Timestamp:
         return pd.Timestamp(year=year, month=month, day=day).as_unit("us")
 
-    edges: pd.DatetimeIndex = pd.date_range(naive(1900, 1, 1), naive(last_year, 12, 31), freq=unit, unit="us")
+    def between(first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+        day = pd.Timedelta(days=1)
+        if unit.startswith("after "):  # an end's window stops with its day
+            return pd.date_range(first - day, last - day, freq=unit[6:], unit="us") + day
+        return pd.date_range(first, last, freq=unit, unit="us")
+
+    edges = between(naive(1900, 1, 1), naive(last_year, 12, 31))
     zero = 0
     if first_year < 1900:
-        before = pd.date_range(naive(1, 1, 8), naive(1899, 12, 31), freq=unit, unit="us")
+        before = between(naive(1, 1, 8), naive(1899, 12, 31))
         zero = len(before)
         edges = before.append(edges)
     if tz != "UTC":
@@ -333,7 +366,7 @@ def _edges(unit: str, tz: str, first_year: int, last_year: int) -> tuple[np.ndar
     if first_year < 1900 and out[0] > floor:
         out, zero = np.concatenate([[floor], out]), zero + 1
     elif first_year >= 1900 and out[0] > np.datetime64("1900-01-01", "us").astype(np.int64):
-        early = pd.date_range(naive(1895, 1, 1), naive(1899, 12, 31), freq=unit, unit="us")
+        early = between(naive(1895, 1, 1), naive(1899, 12, 31))
         head = early[-1:].to_numpy().astype("datetime64[us]").view(np.int64)
         out, zero = np.concatenate([head, out]), zero + 1
     return out, zero

@@ -61,8 +61,7 @@ def whole_type(t: pa.DataType) -> bool:
     return (
         (pa.types.is_integer(t) and not pa.types.is_uint64(t))
         or pa.types.is_boolean(t)
-        or pa.types.is_temporal(t)
-        and not pa.types.is_interval(t)
+        or (pa.types.is_temporal(t) and not pa.types.is_interval(t))
     )
 
 

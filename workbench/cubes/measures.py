@@ -100,9 +100,10 @@ def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, A
                 f"of= got {item!r}; a column's name, Moments(), Histogram(), Distinct() or Top() is wanted."
             )
         for m in items:
-            wanted = numeric if isinstance(m, Moments | Histogram) else set(kinds) - numeric if isinstance(m, Top) else {
-                c for c, k in kinds.items() if k != "other"
-            }
+            if isinstance(m, Moments | Histogram):
+                wanted = numeric
+            else:
+                wanted = {c for c, k in kinds.items() if (k == "text" if isinstance(m, Top) else k != "other")}
             if m.column is not None and m.column not in kinds:
                 raise WorkbenchError(f"of= names {m.column!r}, which is not a column here; {nearest(m.column, kinds)}")
             if m.column is not None and m.column not in wanted:
@@ -113,11 +114,22 @@ def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, A
             for c in [m.column] if m.column is not None else [c for c in kinds if c in wanted]:
                 asked = out.setdefault(c, {})
                 if isinstance(m, Histogram):
-                    asked.update(moments=True, histogram=True, relative=m.relative, bins=m.bins or bins)
+                    relative = m.relative or asked.get("relative")
+                    asked.update(moments=True, histogram=True, relative=relative, bins=m.bins or asked.get("bins"))
                 elif isinstance(m, Moments):
                     asked.update(moments=True)
                 elif isinstance(m, Distinct):
-                    asked.update(p=m.p or p)
-                elif kinds[c] == "text":
+                    asked.update(p=m.p or asked.get("p"), distinct=True)
+                else:
                     asked.update(top=True)
-    return {c: Asked(**out[c]) for c in kinds if c in out}
+    return {c: _filled(out[c], p, bins) for c in kinds if c in out}
+
+
+def _filled(asked: dict[str, Any], p: int, bins: int) -> Asked:
+    """What is asked of a column, defaults in the place of what nobody named."""
+    counted = {k: v for k, v in asked.items() if k != "distinct"}
+    if asked.get("distinct"):
+        counted["p"] = asked.get("p") or p
+    if asked.get("histogram"):
+        counted["bins"] = asked.get("bins") or bins
+    return Asked(**counted)

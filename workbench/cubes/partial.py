@@ -68,9 +68,11 @@ class Partial:
 
 def join(parts: Sequence[Partial]) -> Partial:
     """The sum of partial counts."""
-    if len(parts) == 1:
-        return parts[0]
+    # one without groups has nothing to say, not even what its labels are
+    parts = [x for x in parts if x.groups] or parts[:1]
     axes = len(parts[0].labels)
+    if len(parts) == 1 and not axes:
+        return parts[0]
     columns = len(parts[0].moments)
     labels, remaps = [], []
     for a in range(axes):
@@ -148,7 +150,9 @@ def join_moments(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         delta = b[..., MEAN] - a[..., MEAN]
         mean = a[..., MEAN] + delta * share
+        mean = np.where(np.isinf(delta), a[..., MEAN] * (1 - share) + b[..., MEAN] * share, mean)
         m2 = a[..., M2] + b[..., M2] + delta * delta * (a[..., N] * share)
+        m2 = np.where(np.isnan(m2), np.inf, m2)  # beyond the largest float
         out[..., SUM] = a[..., SUM] + b[..., SUM]
     only_b, only_a = a[..., N] == 0, b[..., N] == 0
     out[..., N] = n

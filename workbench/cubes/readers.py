@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.cubes import partial as p
-from workbench.cubes.algebra import axes_of, columns_of
-from workbench.cubes.axes import MISSING_LABEL
+from workbench.cubes.axes import MISSING_LABEL, short_text
+from workbench.cubes.labelled import axes_of, columns_of
 from workbench.errors import WorkbenchError, nearest
 
 if TYPE_CHECKING:
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     import xarray as xr
 
 OTHER_LABEL = "(other)"
-QUANTILES = {"p01": 0.01, "p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+QUANTILES = {
+    "p01": 0.01,
+    "p05": 0.05,
+    "p25": 0.25,
+    "p50": 0.5,
+    "p75": 0.75,
+    "p90": 0.9,
+    "p95": 0.95,
+    "p99": 0.99,
+    "p999": 0.999,
+}
 
 
 def quantile(cube: xr.Dataset, q: float | Sequence[float], column: str | None = None) -> xr.DataArray:
@@ -107,7 +117,9 @@ def histogram(cube: xr.Dataset, column: str) -> xr.Dataset:
 
     i = _column(cube, column)
     if cube["kind"].values[i] in ("text", "other"):
-        raise WorkbenchError(f"histogram() wants a numeric column, but {column!r} is {cube['kind'].values[i]}; see categories().")
+        raise WorkbenchError(
+            f"histogram() wants a numeric column, but {column!r} is {cube['kind'].values[i]}; see categories()."
+        )
     names, shape, _ = _shape(cube)
     t = _bins(cube, i)
     merged = p.join_bins({**t, "group": np.zeros(len(t["group"]), np.int64)})
@@ -132,7 +144,9 @@ def categories(cube: xr.Dataset, column: str) -> xr.DataArray:
 
     i = _column(cube, column)
     if cube["kind"].values[i] != "text":
-        raise WorkbenchError(f"categories() wants a text column, but {column!r} is {cube['kind'].values[i]}; see histogram().")
+        raise WorkbenchError(
+            f"categories() wants a text column, but {column!r} is {cube['kind'].values[i]}; see histogram()."
+        )
     names, shape, _ = _shape(cube)
     total = int(np.prod(shape))
     at = cube["top_column"].values == i
@@ -221,7 +235,7 @@ def profile(cube: xr.Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names, shape, n = _shape(cube)
+    _, shape, n = _shape(cube)
     total = int(np.prod(shape))
     columns = columns_of(cube)
     metrics: dict[str, np.ndarray] = {}
@@ -269,7 +283,7 @@ def top_values(cube: xr.Dataset, limit: int = 100) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names, shape, n = _shape(cube)
+    _, shape, n = _shape(cube)
     total = int(np.prod(shape))
     windows, segments = cell_names(cube)
     bound = cube["top_bound"].values.reshape(total, n)
@@ -294,9 +308,27 @@ def top_values(cube: xr.Dataset, limit: int = 100) -> pd.DataFrame:
         keep = place < limit
         group, value, count = group[keep], value[keep], count[keep]
         name = np.full(len(group), c["name"], dtype=object)
-        frames.append(pd.DataFrame({"window": windows[group], "segment": segments[group], "column": name, "value": value, "count": count, "short": bound[group, i]}))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "window": windows[group],
+                    "segment": segments[group],
+                    "column": name,
+                    "value": value,
+                    "count": count,
+                    "short": bound[group, i],
+                }
+            )
+        )
     if not frames:
-        types = {"window": object, "segment": object, "column": object, "value": object, "count": np.int64, "short": np.int64}
+        types = {
+            "window": object,
+            "segment": object,
+            "column": object,
+            "value": object,
+            "count": np.int64,
+            "short": np.int64,
+        }
         return pd.DataFrame({k: np.zeros(0, t) for k, t in types.items()})
     return pd.concat(frames, ignore_index=True)
 
@@ -316,9 +348,16 @@ def cell_names(cube: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
             seen = True
             windows = np.array([iso(v) for v in labels], dtype=object)[at] if len(labels) else windows
         else:
-            said = [iso(v) if labels.dtype.kind == "M" else f"{v:g}" if labels.dtype.kind == "f" else str(v) for v in labels]
+            said = [
+                iso(v) if labels.dtype.kind == "M" else short_text(v) if labels.dtype.kind == "f" else str(v)
+                for v in labels
+            ]
             parts.append(np.array([f"{a['name']}={v}" for v in said], dtype=object)[at] if len(said) else windows)
-    segments = np.array([", ".join(x) for x in zip(*parts, strict=True)], dtype=object) if parts else np.full(total, "", dtype=object)
+    segments = (
+        np.array([", ".join(x) for x in zip(*parts, strict=True)], dtype=object)
+        if parts
+        else np.full(total, "", dtype=object)
+    )
     return windows, segments.reshape(total)
 
 

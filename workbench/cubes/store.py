@@ -47,7 +47,9 @@ def open_cube(path: str | Path) -> xr.Dataset:
     path = Path(path)
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.nc")) if path.parent.is_dir() else []
-        raise WorkbenchError(f"There is no cube at {path}; {'cubes beside it: ' + ', '.join(near) if near else 'save_cube() makes one'}.")
+        raise WorkbenchError(
+            f"There is no cube at {path}; {'cubes beside it: ' + ', '.join(near) if near else 'save_cube() makes one'}."
+        )
     try:
         with xr.open_dataset(path, engine="h5netcdf", decode_cf=False) as stored:
             stored.load()
@@ -55,7 +57,9 @@ def open_cube(path: str | Path) -> xr.Dataset:
     except WorkbenchError:
         raise
     except Exception as error:
-        raise WorkbenchError(f"{path} cannot be read as a cube ({type(error).__name__}: {str(error)[:200]}); count it again.") from error
+        raise WorkbenchError(
+            f"{path} cannot be read as a cube ({type(error).__name__}: {str(error)[:200]}); count it again."
+        ) from error
 
 
 def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
@@ -77,7 +81,10 @@ def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
             attrs |= {"label_dims": json.dumps(v.dims)}
             data[f"label_{name}"] = xr.Variable(v.dims, v.values, attrs)
     plain = xr.Dataset(data, attrs=cube.attrs)
-    packed = {k: {"zlib": True, "complevel": 1, "shuffle": True} for k, v in data.items() if v.size > 64}
+    packed: dict[str, dict[str, Any]] = {k: {"_FillValue": None} for k, v in data.items() if v.dtype.kind == "f"}
+    for k, v in data.items():
+        if v.size > 64:
+            packed.setdefault(k, {}).update(zlib=True, complevel=1, shuffle=True)
     return plain, packed
 
 

@@ -1,0 +1,221 @@
+"""Cubes as labelled datasets: a partial made dense over its labels, and back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.cubes import partial as p
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CELL_LIMIT = 20_000_000  # groups x columns of one dense cube
+FORMAT = 1
+
+RAGGED: dict[str, dict[str, Any]] = {
+    "bins": p.BIN_TYPES,
+    "tops": p.TOP_TYPES,
+    "registers": p.REGISTER_TYPES,
+}
+PREFIX = {"bins": "bin", "tops": "top", "registers": "register"}
+
+
+def to_dataset(
+    part: p.Partial,
+    axes: list[dict[str, Any]],
+    columns: list[dict[str, Any]],
+    plans: dict[str, np.ndarray],
+    recipe: dict[str, Any],
+) -> xr.Dataset:
+    """The cube of a partial: dense over the product of the axes' labels."""
+    import xarray as xr
+
+    names = [a["name"] for a in axes]
+    part = _trimmed(p.join([part]))  # joined, so that groups and labels are in order
+    shape = tuple(len(labels) for labels in part.labels)
+    cells = int(np.prod(shape, dtype=float)) * max(1, len(columns)) if axes else len(columns)
+    if cells > CELL_LIMIT:
+        longest = max(range(len(names)), key=lambda i: shape[i])
+        raise WorkbenchError(
+            f"This cube would have {' x '.join(f'{s:,} {n}' for s, n in zip(shape, names, strict=True))} x "
+            f"{len(columns)} columns = {cells:,} cells, more than {CELL_LIMIT:,}. The longest axis is "
+            f"{names[longest]!r} with {shape[longest]:,} labels: leave it out, make it coarser (a longer Period, "
+            f"fewer Bins) or keep fewer of its values with where=."
+        )
+    flat = np.zeros(part.groups, np.int64)
+    for a, size in enumerate(shape):
+        flat = flat * size + part.codes[:, a]
+    total = int(np.prod(shape)) if axes else 1
+    n = len(columns)
+    count = np.zeros(total, np.int64)
+    moments, whole = p.empty_moments(n, total), p.empty_whole(n, total)
+    lost, bound = np.zeros((n, total), np.int64), np.zeros((n, total), np.int64)
+    count[flat], moments[:, flat], whole[:, flat] = part.count, part.moments, part.whole
+    lost[:, flat], bound[:, flat] = part.lost, part.bound
+
+    dims = (*names, "column")
+
+    def wide(a: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        return dims, np.ascontiguousarray(np.moveaxis(a, 0, -1)).reshape(*shape, n)
+
+    integer = np.array([c["whole"] for c in columns], bool)
+    numeric = np.array([c["kind"] not in ("text", "other") for c in columns], bool)[:, None]
+    exact = whole[..., p.HIGH].astype(float) * 2.0**32 + whole[..., p.LOW].astype(float)
+    none = ~numeric | (moments[..., p.N] == 0)
+    with np.errstate(invalid="ignore"):
+        data: dict[str, Any] = {
+            "count": (tuple(names), count.reshape(shape)),
+            "missing": wide(whole[..., p.MISSING]),
+            "nan": wide(whole[..., p.NAN]),
+            "infinite": wide(whole[..., p.POSINF] + whole[..., p.NEGINF]),
+            "infinite_negative": wide(whole[..., p.NEGINF]),
+            "values": wide(moments[..., p.N].astype(np.int64)),
+            "sum": wide(np.where(integer[:, None], exact, moments[..., p.SUM])),
+            "mean": wide(np.where(none, np.nan, moments[..., p.MEAN])),
+            "m2": wide(np.where(none, np.nan, moments[..., p.M2])),
+            "min": wide(np.where(none, np.nan, moments[..., p.MIN])),
+            "max": wide(np.where(none, np.nan, moments[..., p.MAX])),
+            "sum_high": wide(whole[..., p.HIGH]),
+            "sum_low": wide(whole[..., p.LOW]),
+            "int_min": wide(whole[..., p.IMIN]),
+            "int_max": wide(whole[..., p.IMAX]),
+            "top_lost": wide(lost),
+            "top_bound": wide(bound),
+        }
+    for dim, tables in (("bins", part.bins), ("tops", part.tops), ("registers", part.registers)):
+        rows: dict[str, list[np.ndarray]] = {key: [] for key in (*RAGGED[dim], "column")}
+        for i, t in enumerate(tables):
+            if len(t["group"]):
+                for key, one in t.items():
+                    rows[key].append(flat[one] if key == "group" else one)
+                rows["column"].append(np.full(len(t["group"]), i, np.int32))
+        types = {**RAGGED[dim], "column": np.int32}
+        joined = {k: np.concatenate(x) if x else np.zeros(0, types[k]) for k, x in rows.items()}
+        keys = {"bins": ("low",), "tops": ("value",), "registers": ("index",)}[dim]
+        if len(joined["group"]):
+            order = _order(joined, keys)
+            joined = {k: v[order] for k, v in joined.items()}
+        data.update({f"{PREFIX[dim]}_{k}": (dim, v) for k, v in joined.items()})
+    kept = [(i, plans[c["name"]]) for i, c in enumerate(columns) if c["name"] in plans]
+    plan_rows = [np.column_stack([np.full(len(nodes), i), nodes]) for i, nodes in kept]
+    stacked = np.concatenate(plan_rows) if plan_rows else np.zeros((0, 6), np.int64)
+    for j, key in enumerate(("column", "cell", "parent", "shift", "low", "n")):
+        data[f"plan_{key}"] = ("plans", stacked[:, j].astype(np.int64))
+    coords: dict[str, Any] = {}
+    for axis, labels in zip(axes, part.labels, strict=True):
+        about = {k: v for k, v in axis.items() if v is not None}
+        coords[axis["name"]] = (
+            axis["name"],
+            labels,
+            {k: json.dumps(v) if isinstance(v, list) else v for k, v in about.items()},
+        )
+    coords["column"] = ("column", np.array([c["name"] for c in columns], dtype=object))
+    coords["kind"] = ("column", np.array([c["kind"] for c in columns], dtype=object))
+    coords["unit"] = (
+        "column",
+        np.array(["us since 1970-01-01 UTC" if c["kind"] == "time" else "" for c in columns], dtype=object),
+    )
+    asked = {c["name"]: c["asked"] for c in columns}
+    attrs = {
+        "format": FORMAT,
+        "axes": json.dumps(axes),
+        "asked": json.dumps(asked),
+        **{k: _attr(v) for k, v in recipe.items()},
+    }
+    return xr.Dataset(data, coords, attrs)
+
+
+def _order(t: p.Ragged, keys: tuple[str, ...]) -> np.ndarray:
+    if keys == ("value",):
+        _, back = p.factorize(t["value"])
+        return np.lexsort((back, t["column"], t["group"]))
+    return np.lexsort((*(t[k] for k in keys), t["column"], t["group"]))
+
+
+def _attr(v: Any) -> Any:
+    return v if isinstance(v, str | int | float) else json.dumps(v, default=str)
+
+
+def _trimmed(part: p.Partial) -> p.Partial:
+    """With no more values of a text column than are kept of one."""
+    if all(len(t["count"]) <= p.TOP_LIMIT for t in part.tops):
+        return part
+    lost, bound = part.lost.copy(), part.bound.copy()
+    tops = [p.trim_tops(t, lost[i], bound[i]) for i, t in enumerate(part.tops)]
+    return replace(part, tops=tops, lost=lost, bound=bound)
+
+
+def axes_of(cube: xr.Dataset) -> list[dict[str, Any]]:
+    """The cube's axes as they were asked for: ``{"axis", "column", "name", ...}`` each, in order."""
+    try:
+        return json.loads(cube.attrs["axes"])
+    except (KeyError, TypeError, ValueError):
+        raise WorkbenchError(
+            "This dataset is not a cube: it has no 'axes' in its attributes; make one with cube()."
+        ) from None
+
+
+def columns_of(cube: xr.Dataset) -> list[dict[str, Any]]:
+    """The cube's columns: ``{"name", "kind", "whole", "asked"}`` each."""
+    asked = json.loads(cube.attrs["asked"])
+    kinds = cube["kind"].values.tolist()
+    return [
+        {"name": c, "kind": k, "whole": asked[c]["whole"], "asked": asked[c]}
+        for c, k in zip(cube["column"].values.tolist(), kinds, strict=True)
+    ]
+
+
+def plans_of(cube: xr.Dataset) -> dict[str, np.ndarray]:
+    """The nodes of each numeric column's plan (see ``plan.Plan``)."""
+    names = cube["column"].values.tolist()
+    rows = np.column_stack([cube[f"plan_{k}"].values for k in ("cell", "parent", "shift", "low", "n")])
+    which = cube["plan_column"].values
+    return {c: rows[which == i] for i, c in enumerate(names) if (which == i).any()}
+
+
+def from_dataset(cube: xr.Dataset) -> p.Partial:
+    """The partial of a cube: only groups that have rows."""
+    axes = axes_of(cube)
+    names = [a["name"] for a in axes]
+    shape = tuple(cube.sizes[n] for n in names)
+    n = cube.sizes["column"]
+    count = cube["count"].values.reshape(-1)
+    total = len(count)
+
+    def deep(*names: str) -> np.ndarray:
+        return np.stack([np.moveaxis(cube[v].values.reshape(total, n), -1, 0) for v in names], axis=-1)
+
+    keep = np.flatnonzero(count) if axes else np.zeros(1, np.int64)
+    where = np.full(total, -1, np.int64)
+    where[keep] = np.arange(len(keep))
+    moments = p.empty_moments(n, len(keep))
+    moments[..., p.N] = deep("values")[:, keep, 0]
+    for i, v in ((p.MEAN, "mean"), (p.SUM, "sum"), (p.M2, "m2")):
+        moments[..., i] = np.nan_to_num(deep(v)[:, keep, 0], nan=0.0, posinf=np.inf, neginf=-np.inf)
+    low, high = deep("min")[:, keep, 0], deep("max")[:, keep, 0]
+    moments[..., p.MIN] = np.where(np.isnan(low), np.inf, low)
+    moments[..., p.MAX] = np.where(np.isnan(high), -np.inf, high)
+    whole = deep("missing", "nan", "infinite", "infinite_negative", "sum_low", "sum_high", "int_min", "int_max")[
+        :, keep
+    ]
+    whole[..., p.POSINF] -= whole[..., p.NEGINF]
+    codes = np.stack(np.unravel_index(keep, shape), axis=1) if axes else np.zeros((1, 0), np.int64)
+    ragged: dict[str, list[p.Ragged]] = {}
+    for dim, types in RAGGED.items():
+        t = {k: cube[f"{PREFIX[dim]}_{k}"].values for k in types}
+        t["group"] = where[t["group"]]
+        column = cube[f"{PREFIX[dim]}_column"].values
+        order = np.argsort(column, kind="stable")
+        cuts = np.searchsorted(column[order], np.arange(n + 1))
+        ragged[dim] = [{k: v[order[a:b]] for k, v in t.items()} for a, b in itertools.pairwise(cuts)]
+    return p.Partial(
+        tuple(cube[x].values for x in names), codes.astype(np.int64), count[keep], moments, whole,
+        deep("top_lost")[:, keep, 0], deep("top_bound")[:, keep, 0],
+        ragged["bins"], ragged["tops"], ragged["registers"],
+    )  # fmt: skip
