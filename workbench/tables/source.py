@@ -168,7 +168,7 @@ def _choose(place: Place, root: str, paths: list[str], source: str) -> tuple[Pla
         if name != first[1]:
             raise WorkbenchError(
                 f"{source!r} mixes formats, {first[0].relative!r} is {first[1]} and {one.relative!r} is {name}: "
-                "choose one with a pattern such as '*.parquet'"
+                f"choose one with a pattern such as '*{os.path.splitext(first[0].relative)[1]}'"
             )
     return place, [one for one, _ in kept], str(first[1])
 
