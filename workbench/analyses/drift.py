@@ -8,6 +8,7 @@ column, window and segment looked at, is small. Too few rows is "not evaluated",
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,29 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses import distances as far
-from workbench.analyses.parts import WINDOW, levels, say_share, say_window, segments, tidy, window_labels
+from workbench.analyses.parts import (
+    OTHER,
+    SEGMENT,
+    WINDOW,
+    bins,
+    by_segment,
+    groups,
+    levels,
+    say_share,
+    say_window,
+    segment_axes,
+    segment_name,
+    tidy,
+    tops,
+    window_labels,
+)
 from workbench.analyses.pattern import adjusted
 from workbench.errors import WorkbenchError
 
 RARE = 0.005  # text values below this share in the reference and in every window are compared as one
 MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
 EXTRA = ("missing", "nan", "infinite")  # told by their shares, beside the values
+SAID = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
 LONG = {"ks": "KS distance", "total_variation": "total variation"}
 DISTANCES = ("ks", "psi", "jensen_shannon", "total_variation", "wasserstein")
 METRICS = (
@@ -44,12 +61,23 @@ def compare(reference: xr.Dataset, current: xr.Dataset, name: str, *, least: int
     """
     if levels(reference) != levels(current):
         raise WorkbenchError(f"the two cubes have different segments: {levels(reference)[1:]}, {levels(current)[1:]}")
-    before = dict(segments(reference))
+    before = {key: by_segment(reference, key)[0].sum(WINDOW) for key in ("count", *EXTRA)}
+    after = {key: by_segment(current, key)[0] for key in ("count", *EXTRA)}
+    known = set(before["count"][SEGMENT].values)
+    shared = [str(column) for column in current["column"].values if column in reference["column"].values]
+    labels = [*window_labels(current), ""] if WINDOW in current.dims else [""]
     frames = []
-    for segment, after in segments(current):
-        if segment in before:
-            shared = [str(c) for c in after["column"].values if c in before[segment]["column"].values]
-            frames += [_column(before[segment], after, segment, column, least) for column in shared]
+    for column in shared:
+        pair = _paired(reference, current, column)
+        for segment in [name for name in after["count"][SEGMENT].values if name in known]:
+            here = {SEGMENT: segment, "column": column}
+            rows = [_windows(one["count"].sel({SEGMENT: segment}), current) for one in (before, after)]
+            frame = pd.DataFrame({"window": labels, "segment": segment, "column": column, "kind": pair.kind})
+            frame["rows_reference"], frame["rows_current"] = rows[0][0], rows[1]
+            for extra in EXTRA:
+                k, part = (_windows(one[extra].sel(here), current) for one in (before, after))
+                _changed(frame, extra, k[0], part)
+            frames.append(_compared(frame, pair, segment, least))
     if not frames:
         raise WorkbenchError("the two tables share no column to compare")
     frame = pd.concat(frames, ignore_index=True)
@@ -57,45 +85,38 @@ def compare(reference: xr.Dataset, current: xr.Dataset, name: str, *, least: int
     return frame
 
 
-def _column(before: xr.Dataset, after: xr.Dataset, segment: str, column: str, least: int) -> pd.DataFrame:
-    kind = str(after["kind"].sel(column=column).values)
-    old, new = before.sel(column=column), after.sel(column=column)
-    rows = _windows(after["count"])
-    frame = pd.DataFrame(
-        {"window": [*window_labels(after), ""][: len(rows)], "segment": segment, "column": column, "kind": kind}
-    )
-    total = int(before["count"])
-    frame["rows_reference"], frame["rows_current"] = total, rows
-    for extra in EXTRA:
-        k, part = int(old[extra]), _windows(new[extra])
-        frame[f"{extra}_reference"], frame[f"{extra}_current"] = k / max(total, 1), part / np.maximum(rows, 1)
-        change = frame[f"{extra}_current"] - frame[f"{extra}_reference"]
-        noise, p = far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows)
-        _put(frame, f"{extra}_change", change, noise, p)
+def _windows(array: xr.DataArray, current: xr.Dataset) -> Any:
+    """Counts of each window and, when there are windows, of all of them together last."""
+    values = np.atleast_1d(array.values).astype("float64")
+    return np.append(values, values.sum()) if WINDOW in array.dims and WINDOW in current.dims else values
+
+
+def _changed(frame: pd.DataFrame, extra: str, k: float, part: Any) -> None:
+    total, rows = float(frame["rows_reference"].iloc[0]), frame["rows_current"].to_numpy()
+    frame[f"{extra}_reference"], frame[f"{extra}_current"] = k / max(total, 1), part / np.maximum(rows, 1)
+    change = frame[f"{extra}_current"] - frame[f"{extra}_reference"]
+    _put(frame, f"{extra}_change", change, far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows))
+
+
+def _compared(frame: pd.DataFrame, pair: _Pair, segment: str, least: int) -> pd.DataFrame:
     frame["missing_evaluated"] = (frame["rows_reference"] >= least) & (frame["rows_current"] >= least)
     for one in DISTANCES:
         _put(frame, one, np.nan, np.nan, np.nan)
-    frame["metric"], frame["why"] = ("total_variation" if kind == "text" else "ks"), ""
-    a, b, at, why = _text(before, after, column) if kind == "text" else _numbers(before, after, column, kind)
-    frame["values_reference"], frame["values_current"] = a.sum(), b.sum(-1) if b.ndim > 1 else b.sum()
+    frame["metric"] = metric = "total_variation" if pair.kind == "text" else "ks"
+    a, b, why = np.zeros(1), np.zeros((len(frame), 1)), pair.why
+    if not why:
+        a, b = pair.old.counts(segment, len(pair.at))[-1], pair.new.counts(segment, len(pair.at))
+    frame["values_reference"], frame["values_current"] = a.sum(), b.sum(-1)
+    if pair.kind == "text" and not why:
+        a, b, why = _pooled(a, b, pair.at == OTHER)
     if not why and a.sum() and b.sum():
-        _measure(frame, a, b, at)
-    few = (frame["values_reference"] < least) | (frame["values_current"] < least)
-    smaller = frame[["values_reference", "values_current"]].min(axis=1).astype("int64").astype(str)
-    frame.loc[few, "why"] = "only " + smaller[few] + f" values, {least} needed"
-    if why:
-        frame["why"] = why
+        _measure(frame, a, b, None if pair.kind == "text" else pair.at)
+    few = frame[["values_reference", "values_current"]].min(axis=1)
+    frame["why"] = why or np.where(few < least, few.map("only {:.0f} values, ".format) + f"{least} needed", "")
     frame["evaluated"] = frame["why"] == ""
-    for name in ("distance", "distance_noise", "distance_excess", "distance_p"):
-        source = name.replace("distance", str(frame["metric"].iloc[0]))
-        frame[name] = frame[source].where(frame["evaluated"])
+    for end in ("", "_noise", "_excess", "_p"):
+        frame[f"distance{end}"] = frame[f"{metric}{end}"].where(frame["evaluated"])
     return frame
-
-
-def _windows(array: xr.DataArray) -> Any:
-    """Counts of each window and, when there are any windows, of all of them together last."""
-    values = np.atleast_1d(array.values).astype("float64")
-    return np.append(values, values.sum()) if WINDOW in array.dims else values
 
 
 def _put(frame: pd.DataFrame, name: str, value: Any, noise: Any, p: Any) -> None:
@@ -103,48 +124,70 @@ def _put(frame: pd.DataFrame, name: str, value: Any, noise: Any, p: Any) -> None
     frame[f"{name}_excess"] = (np.abs(frame[name]) - frame[f"{name}_noise"]).clip(lower=0)
 
 
-def _numbers(before: xr.Dataset, after: xr.Dataset, column: str, kind: str) -> tuple[Any, Any, Any, str]:
-    from workbench.cubes import histogram
+@dataclass(frozen=True)
+class _Side:
+    """One column of a cube: a cell and a count for each filled bin or value, and which group each belongs to."""
 
-    none = np.zeros(1), np.zeros((len(_windows(after["count"])), 1)), None
-    if kind in ("time", "other"):
-        return *none, "a time moves by itself" if kind == "time" else "this kind of column has no values to compare"
-    old, new = histogram(before, column), histogram(after, column)
-    if not old.sizes["bin"] or not new.sizes["bin"]:
-        return *none, ""
-    edges = ((one["low"].values, one["high"].values) for one in (old, new))
-    cell_old, cell_new, at = far.together(*edges)
-    counts = new["count"].transpose(..., "bin").values
-    if counts.ndim > 1:
-        counts = np.vstack([counts, counts.sum(0)])
-    a, b = far.onto(old["count"].values, cell_old, len(at)), far.onto(np.atleast_2d(counts), cell_new, len(at))
-    return a, b, at, ""
+    cube: xr.Dataset
+    group: Any
+    cell: Any
+    count: Any
 
-
-def _text(before: xr.Dataset, after: xr.Dataset, column: str) -> tuple[Any, Any, None, str]:
-    values, a, b = values_of(before, after, column)
-    other = a[values.index("(other)")] if "(other)" in values else 0
-    why = ""
-    if a.sum() and (other > MANY * a.sum() or (a > 0).sum() > MANY * a.sum()):
-        why = "nearly every row has its own value"
-    with np.errstate(invalid="ignore", divide="ignore"):
-        most = np.fmax(a / a.sum(), np.nan_to_num(b / np.where(b.sum(-1) >= 100, b.sum(-1), np.inf)[:, None]).max(0))
-    keep = most >= RARE
-    return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), None, why
+    def counts(self, segment: str, cells: int) -> Any:
+        """Counts of a segment over the windows and, last, all of them together; dims (window, cell)."""
+        places, use = groups(self.cube), np.ones(len(self.group), dtype=bool)
+        for dim in segment_axes(self.cube):
+            names = [segment_name([dim], [label]) for label in self.cube[dim].values]
+            if segment in names:
+                use = places[dim][self.group] == names.index(segment)
+        if WINDOW not in places:
+            return np.bincount(self.cell[use], self.count[use], minlength=cells)[None]
+        across = self.cube.sizes[WINDOW]
+        flat = places[WINDOW][self.group[use]] * cells + self.cell[use]
+        table = np.bincount(flat, self.count[use], minlength=across * cells).reshape(across, cells)
+        return np.vstack([table, table.sum(0)])
 
 
-def values_of(before: xr.Dataset, after: xr.Dataset, column: str) -> tuple[list[str], Any, Any]:
-    """A text column's values, their counts in the reference, and in each window (all together last); none missing."""
-    from workbench.cubes import categories
+@dataclass(frozen=True)
+class _Pair:
+    """One column of both cubes over common cells; `at` holds each cell's value, `why` says why it is not compared."""
 
-    old, new = categories(before, column), categories(after, column)
-    old, new = xr.align(old, new, join="outer", fill_value=0)
-    keep = [value for value in old["value"].values if value != "(missing)"]
-    a = old.sel(value=keep).values.astype("float64")
-    b = np.atleast_2d(new.sel(value=keep).transpose(..., "value").values.astype("float64"))
-    if WINDOW in new.dims:
-        b = np.vstack([b, b.sum(0)])
-    return [str(value) for value in keep], a, b
+    kind: str
+    old: _Side
+    new: _Side
+    at: Any
+    why: str = ""
+
+
+def _paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> _Pair:
+    kinds = [str(cube["kind"].sel(column=column).values) for cube in (reference, current)]
+    nothing = _Side(current, *(np.zeros(0, dtype="int64"),) * 3)
+    reasons = {"time": "a time moves by itself", "other": "this kind of column has no values to compare"}
+    if kinds[0] != kinds[1] and "text" in kinds:
+        return _Pair(kinds[1], nothing, nothing, np.zeros(0), f"it is {kinds[0]} in the reference and {kinds[1]} now")
+    if kinds[1] in reasons:
+        return _Pair(kinds[1], nothing, nothing, np.zeros(0), reasons[kinds[1]])
+    if kinds[1] == "text":
+        read = [tops(cube, column) for cube in (reference, current)]
+        cells, at = pd.factorize(np.concatenate([one[1] for one in read]))
+        cell = cells[: len(read[0][0])], cells[len(read[0][0]) :]
+    else:
+        read = [bins(cube, column) for cube in (reference, current)]
+        *cell, at = far.together(*((one[1], one[2]) for one in read))
+    old, new = (_Side(cube, one[0], where, one[-1])
+                for cube, one, where in zip((reference, current), read, cell, strict=True))  # fmt: skip
+    return _Pair(kinds[1], old, new, at, "" if len(at) else "no values on either side")
+
+
+def _pooled(a: Any, b: Any, other: Any) -> tuple[Any, Any, str]:
+    """Counts of text values with the rare ones as one cell; and why they cannot be compared, if so."""
+    total = a.sum()
+    if total and (a[other].sum() > MANY * total or (a > 0).sum() > MANY * total):
+        return a, b, "nearly every row has its own value"
+    rows = b.sum(-1, keepdims=True)
+    shares = np.divide(b, rows, out=np.zeros_like(b), where=rows >= 100).max(0)
+    keep = np.maximum(a / max(total, 1), shares) >= RARE
+    return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), ""
 
 
 def _measure(frame: pd.DataFrame, a: Any, b: Any, at: Any) -> None:
@@ -199,8 +242,9 @@ def judge(
 
 
 def worst(judged: pd.DataFrame) -> pd.Series | None:
-    """The row of the strongest drift of a single window (of all together when there are none), all rows preferred."""
-    found = judged[judged["drifted"]]
+    """The row of the strongest drift of values in a single window (of all together when there are none), all rows
+    preferred to segments; None when no column's values drifted."""
+    found = judged[judged["by"] == "values"]
     if (found["window"] != "").any():
         found = found[found["window"] != ""]
     if found.empty:
@@ -210,11 +254,12 @@ def worst(judged: pd.DataFrame) -> pd.Series | None:
 
 
 def columns(judged: pd.DataFrame) -> pd.DataFrame:
-    """One row a column, the strongest first: verdict, since (first drifted window), windows drifted of how many,
-    the largest distance with its metric, where it was, and all of it in words."""
-    return pd.DataFrame(list(_columns(judged))).sort_values(
-        ["drifted", "largest"], ascending=False, kind="stable", ignore_index=True
-    )
+    """One row a column, the strongest first: verdict, drifted (its values did), moved (those or its missing, NaN or
+    infinite share), since (first such window), windows of how many evaluated, the largest distance with its metric,
+    in which segment, and all of it in words. verdict is "drifted", "missing changed", "small shift", "no drift" or
+    "not evaluated"."""
+    table = pd.DataFrame(list(_columns(judged)))
+    return table.sort_values(["drifted", "moved", "largest"], ascending=False, kind="stable", ignore_index=True)
 
 
 def _columns(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -222,13 +267,13 @@ def _columns(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
     single = judged[judged["window"] != ""] if timed else judged
     for column, rows in single.groupby("column", sort=False):
         whole, found = rows[rows["segment"] == ""], rows[rows["drifted"]]
-        here = found[found["segment"] == ""]
-        shown = here if len(here) else found
+        found = found[found["by"] == "values"] if (found["by"] == "values").any() else found
+        shown = found[found["segment"] == ""] if (found["segment"] == "").any() else found
         top = shown.loc[shown["size"].idxmax()] if len(shown) else None
         looked = whole[whole["verdict"] != "not evaluated"]
-        largest = whole["distance"].max()
         if top is not None:
-            verdict, text = "drifted", _words(top, shown, looked, timed)
+            verdict = "drifted" if top["by"] == "values" else f"{SAID[top['by']]} changed"
+            text = _words(top, shown, looked, timed)
         elif looked.empty:
             reasons = whole["why"][whole["why"] != ""]
             verdict, text = "not evaluated", reasons.iloc[0] if len(reasons) else "too few rows"
@@ -237,10 +282,12 @@ def _columns(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
         else:
             verdict, text = "no drift", f"{_distance(looked)} at most: what sampling alone would give"
         yield {
-            "column": column, "kind": rows["kind"].iloc[0], "verdict": verdict, "drifted": top is not None,
-            "largest": float(top["distance"] if top is not None else largest), "metric": rows["metric"].iloc[0],
-            "since": shown["window"].iloc[0] if len(shown) else "", "windows": shown["window"].nunique(),
-            "evaluated": looked["window"].nunique(), "segment": "" if top is None else top["segment"], "words": text,
+            "column": column, "kind": rows["kind"].iloc[0], "verdict": verdict,
+            "drifted": top is not None and top["by"] == "values", "moved": top is not None,
+            "largest": float(whole["distance"].max() if top is None else top["distance"]),
+            "metric": rows["metric"].iloc[0], "since": shown["window"].iloc[0] if len(shown) else "",
+            "windows": shown["window"].nunique(), "evaluated": looked["window"].nunique(),
+            "segment": "" if top is None else top["segment"], "words": text,
         }  # fmt: skip
 
 
@@ -252,9 +299,8 @@ def _words(top: pd.Series, found: pd.DataFrame, looked: pd.DataFrame, timed: boo
     if top["by"] == "values":
         what = f"{LONG[top['metric']]} {top['distance']:.3f}, {top['distance_noise']:.3f} expected from sampling"
     else:
-        label = {"nan": "NaN"}.get(top["by"], top["by"])
         old, new = top[f"{top['by']}_reference"], top[f"{top['by']}_current"]
-        what = f"{label} share {say_share(old)} before, {say_share(new)} now"
+        what = f"{SAID[top['by']]} share {say_share(old)} before, {say_share(new)} now"
     place = f" in {top['segment']}" if top["segment"] else ""
     if not timed:
         return what + place
@@ -265,27 +311,27 @@ def _words(top: pd.Series, found: pd.DataFrame, looked: pd.DataFrame, timed: boo
 def headline(judged: pd.DataFrame) -> list[tuple[str, float | int | str, str, bool | None]]:
     """Name, value, unit and whether it is good, of the few figures a person needs first."""
     table, top = columns(judged), worst(judged)
-    compared = int((table["verdict"] != "not evaluated").sum())
-    count = int(table["drifted"].sum())
+    compared, count = int((table["verdict"] != "not evaluated").sum()), int(table["drifted"].sum())
+    largest = float(table["largest"].max()) if top is None else float(top["distance"])
     figures: list[tuple[str, float | int | str, str, bool | None]] = [
         ("columns compared", compared, "columns", None if compared else False),
         ("columns drifted", count, "columns", count == 0),
         ("most drifted column", "none" if top is None else str(top["column"]), "", None),
-    ]
-    if top is None:
-        largest = table["largest"].max()
-        return [*figures, ("largest distance", round(float(largest), 4) if np.isfinite(largest) else 0.0, "of 1", None)]
-    values = top["by"] == "values"
-    size = top["distance"] if values else top[f"{top['by']}_change"]
-    unit = LONG[top["metric"]] if values else f"change of the {top['by']} share"
-    since = judged[judged["drifted"] & (judged["column"] == top["column"]) & (judged["segment"] == top["segment"])]
-    return [
-        *figures,
-        ("largest distance", round(float(size), 4), unit, False),
-        ("largest in window", top["window"], "UTC start", None),
-        ("drifted since", since["window"][since["window"] != ""].min() if top["window"] else "", "UTC start", None),
-        ("in segment", top["segment"] or "all rows", "", None),
-    ]
+        ("largest distance", round(largest, 4) if np.isfinite(largest) else 0.0,
+         "of 1" if top is None else LONG[top["metric"]], top is None),
+    ]  # fmt: skip
+    if top is not None:
+        same = judged[judged["drifted"] & (judged["column"] == top["column"]) & (judged["segment"] == top["segment"])]
+        figures += [
+            ("drifted since", same["window"][same["window"] != ""].min() if top["window"] else "", "UTC start", None),
+            ("largest in window", top["window"], "UTC start", None),
+            ("in segment", top["segment"] or "all rows", "", None),
+        ]
+    changed = judged[judged["by"].isin(EXTRA) & (judged["window"] != "" if top is not None else True)]
+    names = list(changed.sort_values("size", ascending=False, kind="stable")["column"].drop_duplicates())
+    if names:
+        figures.append(("missing share changed in", ", ".join(names), "", None))
+    return figures
 
 
 def results(judged: pd.DataFrame) -> pd.DataFrame:
@@ -311,47 +357,37 @@ def closest(judged: pd.DataFrame) -> pd.Series | None:
 
 
 def close_up(reference: xr.Dataset, current: xr.Dataset, row: pd.Series | None) -> pd.DataFrame:
-    """Both distributions of one row of `judge`: side ("reference", "current"), value (text) or low and high, count.
+    """Both distributions of one row of `judge`: side ("reference", "current"), value (of text) or low and high, count.
 
-    Empty for None, and with no value for text that has too many. Ascending within a side.
+    Empty for None. Cells are those that both sides share, ascending.
     """
-    from workbench.cubes import histogram, select
-
     blank = pd.DataFrame(columns=["side", "column", "when", "value", "low", "high", "count"])
     if row is None:
         return blank
-    before = next(cube for name, cube in segments(reference) if name == row["segment"])
-    after = next(cube for name, cube in segments(current) if name == row["segment"])
-    if row["window"] and WINDOW in after.dims:
-        label = after[WINDOW].values[window_labels(after).index(row["window"])]
-        after = select(after, **{WINDOW: label})
-    column, frames = row["column"], []
-    if row["kind"] == "text":
-        values, a, b = values_of(before, after, column)
-        frames = [pd.DataFrame({"side": side, "value": values, "low": np.nan, "high": np.nan, "count": count})
-                  for side, count in (("reference", a), ("current", b[-1]))]  # fmt: skip
-    else:
-        for side, cube in (("reference", before), ("current", after)):
-            bins = histogram(cube, column)
-            counts = bins["count"].sum([dim for dim in bins["count"].dims if dim != "bin"]).values
-            frame = pd.DataFrame({"low": bins["low"].values, "high": bins["high"].values, "count": counts})
-            frames.append(frame[frame["count"] > 0].assign(side=side, value=""))
+    pair = _paired(reference, current, row["column"])
     place = f" in {row['segment']}" if row["segment"] else ""
-    made = pd.concat(frames, ignore_index=True).assign(column=column, when=f"{say_window(row['window'])}{place}")
-    return made[blank.columns]
+    which = window_labels(current).index(row["window"]) if row["window"] else -1
+    text = row["kind"] == "text"
+    frames = []
+    for side, one, at in (("reference", pair.old, -1), ("current", pair.new, which)):
+        frame = pd.DataFrame({"value": pair.at if text else "", "low": np.nan if text else pair.at})
+        frame["high"], frame["count"] = frame["low"], one.counts(row["segment"], len(pair.at))[at]
+        frames.append(frame.assign(side=side))
+    made = pd.concat(frames, ignore_index=True).assign(column=row["column"], when=f"{say_window(row['window'])}{place}")
+    return made[blank.columns] if text else made.loc[made["count"] > 0, blank.columns]
 
 
 def summary(judged: pd.DataFrame, name: str) -> str:
     """What was found, in one or two sentences."""
     table = columns(judged)
-    found, looked = table[table["drifted"]], table[table["verdict"] != "not evaluated"]
+    found, looked = table[table["moved"]], table[table["verdict"] != "not evaluated"]
     rest = len(table) - len(looked)
     tail = f" {rest} could not be evaluated." if rest else ""
     if found.empty:
         return f"None of {len(looked)} columns drifted from {name}.{tail}"
-    said = "; ".join(f"**{one.column}**: {one.words}" for one in found.head(5).itertuples())
+    said = "; ".join(f"**{one.column}** ({one.words})" for one in found.head(5).itertuples())
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"**{len(found)}** of {len(looked)} columns drifted from {name}. {said}{more}.{tail}"
+    return f"**{len(found)}** of {len(looked)} columns moved from {name}: {said}{more}.{tail}"
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -18,6 +20,7 @@ from workbench.errors import WorkbenchError, nearest
 WINDOW = "window"
 SEGMENT = "segment"
 OUTSIDE = "(missing)"  # the window of rows without a time
+OTHER = "(other)"  # text values that the cube did not keep
 
 
 def names(text: str) -> list[str]:
@@ -113,16 +116,18 @@ def over(cube: xr.Dataset, read: Callable[[xr.Dataset], pd.DataFrame]) -> pd.Dat
     """
     from workbench.cubes import collapse
 
-    frames, dims = [], segment_axes(cube)
-    for cut in levels(cube, full=True):
-        others = [dim for dim in dims if dim not in cut]
-        if WINDOW not in cube.dims:
-            frames.append(read(collapse(cube, *others) if others else cube))
-            continue
-        frames.append(read(collapse(cube, *others, WINDOW)))
-        if len(cut) < 2:
-            frames.append(read(collapse(cube, *others) if others else cube))
-    return pd.concat(frames, ignore_index=True)
+    frames: list[pd.DataFrame] = []
+    timed = WINDOW in cube.dims
+    smallest = cube
+    for cut in sorted(levels(cube, full=True), key=len, reverse=True):
+        others = [dim for dim in segment_axes(smallest if not cut else cube) if dim not in cut]
+        level = collapse(smallest if not cut else cube, *others) if others else cube
+        if len(cut) == 1 and (smallest is cube or level["count"].size < smallest["count"].size):
+            smallest = level  # the totals need not start from the largest cube again
+        frames.append(read(collapse(level, WINDOW) if timed else level))
+        if timed and len(cut) < 2:
+            frames.append(read(level))
+    return pd.concat(frames[::-1], ignore_index=True)
 
 
 def profile(cube: xr.Dataset) -> pd.DataFrame:
@@ -137,6 +142,49 @@ def top_values(cube: xr.Dataset, limit: int = 20) -> pd.DataFrame:
     from workbench.cubes import top_values as read
 
     return over(cube, lambda part: read(part, limit))
+
+
+def groups(cube: xr.Dataset) -> dict[str, npt.NDArray[np.intp]]:
+    """For every axis, each flat group's place on it (groups count in C order of the axes)."""
+    dims = [str(dim) for dim in cube["count"].dims]
+    if not dims:
+        return {}
+    places = np.unravel_index(np.arange(cube["count"].size), cube["count"].shape)
+    return dict(zip(dims, places, strict=True))
+
+
+def bins(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
+    """The filled bins of a numeric column as the cube keeps them: flat group, lowest and highest value seen, count."""
+    at = cube["bin_column"].values == list(cube["column"].values).index(column)
+    group, low, high, count = (cube[f"bin_{name}"].values[at] for name in ("group", "min", "max", "count"))
+    return group, low, high, count.astype("float64")
+
+
+def tops(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
+    """The values of a text column as the cube keeps them: flat group, value, count; "(other)" for those not kept."""
+    place = list(cube["column"].values).index(column)
+    at = cube["top_column"].values == place
+    group, value, count = (cube[f"top_{name}"].values[at] for name in ("group", "value", "count"))
+    lost = cube["top_lost"].values.reshape(-1, cube.sizes["column"])[:, place]
+    more = np.flatnonzero(lost)
+    other = np.full(len(more), OTHER, dtype=object)
+    counts = np.concatenate([count, lost[more]]).astype("float64")
+    return np.concatenate([group, more]), np.concatenate([value.astype(object), other]), counts
+
+
+def below(cube: xr.Dataset, column: str, limit: float | xr.DataArray) -> xr.DataArray:
+    """How many values of a column are at most `limit` (in its unit; one limit, or one for each label of some axes).
+
+    Exact when no bin straddles the limit; a bin that does is shared out evenly between the values seen in it. Minus
+    infinity counts, plus infinity does not. Dims are the cube's axes.
+    """
+    group, low, high, count = bins(cube, column)
+    over = xr.broadcast(xr.DataArray(limit), cube["count"])[0].transpose(*cube["count"].dims).values.ravel()[group]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(high > low, (over - low) / np.where(high > low, high - low, 1), low <= over)
+    under = np.bincount(group, count * np.clip(part, 0, 1), minlength=cube["count"].size)
+    under = under.reshape(cube["count"].shape) + cube["infinite_negative"].sel(column=column, drop=True).values
+    return xr.DataArray(under, dims=cube["count"].dims, coords=cube["count"].coords)
 
 
 def need(columns: Sequence[str], name: str, parameter: str, *, instead: str = "") -> str:

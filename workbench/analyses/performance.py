@@ -21,6 +21,7 @@ from workbench.analyses.parts import (
     SEGMENT,
     WINDOW,
     axes,
+    below,
     levels,
     names,
     need,
@@ -85,7 +86,7 @@ def count(
     source: an opened table. columns: more columns to count, comma-separated. Raises WorkbenchError for a column that
     the table does not have, naming the parameter.
     """
-    from workbench.cubes import cube
+    from workbench.cubes import Histogram, cube
 
     known = list(source.kinds)
     checked(known, roles)
@@ -93,9 +94,10 @@ def count(
         if name:
             need(known, name, parameter, instead=f', or pass {parameter}="" to do without it')
     segments = [name for name in names(by) if name != roles.status]
-    counted = dict.fromkeys([roles.latency, roles.ttft, roles.tokens, *names(columns)])
+    measured = [name for name in (roles.latency, roles.ttft, roles.tokens) if name]
+    of = [*(Histogram(name) for name in dict.fromkeys(measured)), *(n for n in names(columns) if n not in measured)]
     by_all = axes(time, every, [*segments, *([roles.status] if roles.status else [])])
-    return cube(source, by=by_all, of=[name for name in counted if name], cluster=cluster, onto=store or None)
+    return cube(source, by=by_all, of=of, cluster=cluster, onto=store or None)
 
 
 def measure(cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float = 0.0) -> pd.DataFrame:
@@ -118,85 +120,63 @@ def measure(cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float =
 def _levels(cube: xr.Dataset, roles: Roles, slo_s: float, ttft_slo_s: float) -> Iterator[pd.DataFrame]:
     from workbench.cubes import collapse
 
-    split = [roles.status] if roles.status in cube["count"].dims else []
-    segments = collapse(cube, *split) if split else cube
-    for cut in levels(segments, full=True):
-        others = [dim for dim in segment_axes(segments) if dim not in cut]
-        for over_time in [True, False] if WINDOW in cube.dims else [False]:
-            gone = [*others, *([] if over_time or WINDOW not in cube.dims else [WINDOW])]
-            whole = collapse(segments, *gone) if gone else segments
-            told = collapse(cube, *gone) if gone else cube
-            yield _level(whole, told, cut, over_time, roles, slo_s, ttft_slo_s)
+    counts = _counts(cube, roles, slo_s, ttft_slo_s)
+    whole = collapse(cube, roles.status) if roles.status in cube["count"].dims else cube
+    smallest = whole
+    for cut in sorted(levels(whole, full=True), key=len, reverse=True):
+        start = whole if cut else smallest
+        others = [dim for dim in segment_axes(start) if dim not in cut]
+        level = collapse(start, *others) if others else start
+        smallest = level if len(cut) == 1 and level["count"].size < smallest["count"].size else smallest
+        for part in [level, collapse(level, WINDOW)] if WINDOW in level.dims else [level]:
+            yield _level(part, counts, cut, roles)
 
 
-def _level(
-    whole: xr.Dataset,
-    told: xr.Dataset,
-    cut: tuple[str, ...],
-    over_time: bool,
-    roles: Roles,
-    slo_s: float,
-    ttft_slo_s: float,
-) -> pd.DataFrame:
-    """The figures of one cut: `whole` without the status axis, `told` with it where there is one."""
-    dims = [*([WINDOW] if over_time else []), *cut]
-    rows = whole["count"].transpose(*dims)
-    segments = [segment_name(cut, one) for one in product(*(whole[dim].values for dim in cut))]
-    windows = window_labels(whole) if over_time else [""]
-    index = pd.MultiIndex.from_product([windows, segments], names=["window", SEGMENT])
-    frame = pd.DataFrame(index=index).reset_index()
-    frame["requests"] = np.asarray(rows.values, dtype="float64").ravel()
-    good, failed = _good(told, dims, roles, slo_s)
-    frame["errors"] = failed.ravel() if failed is not None else np.nan
-    frame["error_share"] = frame["errors"] / frame["requests"].where(frame["requests"] > 0)
-    frame["goodput"] = good.ravel() / frame["requests"].where(frame["requests"] > 0)
-    unit = SECONDS[roles.unit]
-    for word, column in (("latency", roles.latency), ("ttft", roles.ttft)):
-        if column:
-            values = _quantiles(whole, column, dims) * unit
-            for place, percent in enumerate(PERCENTILES):
-                frame[f"{word}_p{percent * 100:g}"] = values[..., place].ravel()
-            frame[f"{word}_mean"] = whole["mean"].sel(column=column).transpose(*dims).values.ravel() * unit
-        else:
-            for name in [*(f"{word}_p{percent * 100:g}" for percent in PERCENTILES), f"{word}_mean"]:
-                frame[name] = np.nan
-    frame["ttft_goodput"] = np.nan
+def _counts(cube: xr.Dataset, roles: Roles, slo_s: float, ttft_slo_s: float) -> dict[str, xr.DataArray]:
+    """What adds over windows and segments: requests, errors, good ones, first tokens measured and in time, tokens."""
+    unit, split = SECONDS[roles.unit], [roles.status] if roles.status in cube["count"].dims else []
+    fast, requests = below(cube, roles.latency, slo_s / unit), cube["count"].astype("float64")
+    found = {"requests": requests.sum(split), "good": fast}
+    if split:
+        fine = np.array([succeeded(str(label)) for label in cube[roles.status].values])
+        ok = xr.DataArray(fine, dims=split, coords={roles.status: cube[roles.status]})
+        found |= {"errors": requests.where(~ok, 0.0).sum(split), "good": fast.where(ok, 0.0).sum(split)}
     if roles.ttft and ttft_slo_s > 0:
-        one = whole.sel(column=roles.ttft)
-        measured = (whole["count"] - one["missing"] - one["nan"]).transpose(*dims).values.astype("float64")
-        with np.errstate(invalid="ignore", divide="ignore"):
-            frame["ttft_goodput"] = (within(whole, roles.ttft, ttft_slo_s / unit, dims) / measured).ravel()
-    frame["tokens"] = np.nan
+        found["first_good"] = below(cube, roles.ttft, ttft_slo_s / unit).sum(split)
+        found["first"] = (cube["values"] + cube["infinite"]).sel(column=roles.ttft, drop=True).sum(split)
     if roles.tokens:
-        frame["tokens"] = whole["sum"].sel(column=roles.tokens).transpose(*dims).values.ravel()
-    return frame
+        found["tokens"] = cube["sum"].sel(column=roles.tokens, drop=True).sum(split)
+    return found
 
 
-def _quantiles(cube: xr.Dataset, column: str, dims: Sequence[str]) -> Any:
+def _level(part: xr.Dataset, counts: dict[str, xr.DataArray], cut: tuple[str, ...], roles: Roles) -> pd.DataFrame:
+    """The figures of one cut: `part` is its cube, `counts` are summed down to its axes."""
     from workbench.cubes import quantile
 
-    read = quantile(cube, list(PERCENTILES), column=column)
-    if "column" in read.dims:
-        read = read.isel(column=0)
-    return read.transpose(*dims, "quantile").values
-
-
-def within(cube: xr.Dataset, column: str, limit: float, dims: Sequence[str]) -> Any:
-    """How many values are at most `limit` (in the column's unit), over `dims`.
-
-    Exact when no bin straddles the limit; a bin that does is shared out evenly between its observed edges.
-    """
-    from workbench.cubes import histogram
-
-    bins = histogram(cube, column)
-    low, high = bins["low"].values.astype("float64"), bins["high"].values.astype("float64")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where(high > low, (limit - low) / np.where(high > low, high - low, 1), low <= limit)
-    counts = bins["count"].transpose(*dims, "bin").values
-    below = np.asarray(counts @ np.clip(part, 0, 1), dtype="float64")
-    if limit < np.inf:
-        return below + np.asarray(cube["infinite_negative"].sel(column=column).transpose(*dims).values)
-    return below
+    dims = [*([WINDOW] if WINDOW in part.dims else []), *cut]
+    segments = [segment_name(cut, one) for one in product(*(part[dim].values for dim in cut))]
+    index = pd.MultiIndex.from_product([window_labels(part), segments], names=["window", SEGMENT])
+    frame = pd.DataFrame(index=index).reset_index()
+    told = {}
+    for name, array in counts.items():
+        told[name] = array.sum([dim for dim in array.dims if dim not in dims]).transpose(*dims).values.ravel()
+    rows = np.where(told["requests"] > 0, told["requests"], np.nan)
+    frame["requests"], frame["goodput"] = told["requests"], told["good"] / rows
+    frame["errors"] = told.get("errors", np.nan)
+    frame["error_share"] = frame["errors"] / rows
+    frame["tokens"] = told.get("tokens", np.nan)
+    frame["ttft_goodput"] = np.nan
+    if "first" in told:
+        frame["ttft_goodput"] = told["first_good"] / np.where(told["first"] > 0, told["first"], np.nan)
+    for word, column in (("latency", roles.latency), ("ttft", roles.ttft)):
+        names_of = [f"{word}_p{100 * percent:g}" for percent in PERCENTILES]
+        frame[[*names_of, f"{word}_mean"]] = np.nan
+        if column:
+            read = quantile(part, list(PERCENTILES), column).transpose(*dims, "quantile").values
+            frame[names_of] = read.reshape(-1, len(PERCENTILES)) * SECONDS[roles.unit]
+            mean = part["mean"].sel(column=column).transpose(*dims).values
+            frame[f"{word}_mean"] = mean.ravel() * SECONDS[roles.unit]
+    return frame
 
 
 def succeeded(label: str) -> bool:
@@ -211,17 +191,6 @@ def succeeded(label: str) -> bool:
     return text in ("ok", "success", "succeeded", "completed", "done", "true", "", "(missing)", "stop", "length")
 
 
-def _good(told: xr.Dataset, dims: Sequence[str], roles: Roles, slo_s: float) -> tuple[Any, Any]:
-    """Requests that succeeded within the objective, and requests that failed (None where there is no status)."""
-    limit = slo_s / SECONDS[roles.unit]
-    if roles.status not in told["count"].dims:
-        return within(told, roles.latency, limit, dims), None
-    ok = np.array([succeeded(str(label)) for label in told[roles.status].values])
-    counts = told["count"].transpose(*dims, roles.status).values.astype("float64")
-    fast = within(told, roles.latency, limit, [*dims, roles.status])
-    return fast[..., ok].sum(-1), counts[..., ~ok].sum(-1)
-
-
 def incidents(
     cube: xr.Dataset, roles: Roles, *, least: int = 30, points: float = 0.1, alpha: float = 0.001
 ) -> pd.DataFrame:
@@ -234,10 +203,9 @@ def incidents(
     """
     from workbench.cubes import collapse
 
-    split = [roles.status] if roles.status in cube["count"].dims else []
-    flat = collapse(cube, *split) if split else cube
+    flat = collapse(cube, roles.status) if roles.status in cube["count"].dims else cube
     columns = ["segment", "window", "until", "windows", "slow", "usual", "requests", "slow_rows", "p90", "usual_p90",
-             "times", "words"]  # fmt: skip
+               "times", "words"]  # fmt: skip
     if WINDOW not in flat.dims:
         return pd.DataFrame(columns=columns)
     found = [one for cut in levels(flat, full=True) for one in _slow(flat, cut, roles, least, points, alpha)]
@@ -266,47 +234,45 @@ def _meets(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def _slow(
     cube: xr.Dataset, cut: tuple[str, ...], roles: Roles, least: int, points: float, alpha: float
 ) -> list[dict[str, Any]]:
-    from workbench.cubes import collapse, histogram
+    from workbench.cubes import collapse, quantile
 
     others = [dim for dim in segment_axes(cube) if dim not in cut]
     level = collapse(cube, *others) if others else cube
-    bins = histogram(level, roles.latency)
-    counts = bins["count"].transpose(*cut, WINDOW, "bin").values.astype("float64")
-    labels = window_labels(level)
-    counts = counts.reshape(-1, len(labels), counts.shape[-1])
-    values = list(product(*(level[dim].values for dim in cut)))
-    high, unit = bins["high"].values.astype("float64"), SECONDS[roles.unit]
+    limit = quantile(collapse(level, WINDOW), SLOW, roles.latency)
+    one = level.sel(column=roles.latency)
+    rows = (one["values"] + one["infinite"]).transpose(*cut, WINDOW)
+    slow = rows - below(level, roles.latency, limit).transpose(*cut, WINDOW)
+    labels, values = window_labels(level), list(product(*(level[dim].values for dim in cut)))
     timed = np.array([label != OUTSIDE for label in labels])
-    rows = counts.sum(-1) * timed
-    limit = [_at(one.sum(0), high, SLOW) for one in counts]
-    slow = np.stack([one[:, high > most].sum(-1) for one, most in zip(counts, limit, strict=True)])
-    told = pattern.shares(slow, rows, least=least, points=points, alpha=alpha, more_only=True)
-    out, excess = told["out"].to_numpy().reshape(rows.shape), told["excess_rows"].to_numpy().reshape(rows.shape)
-    usual = told["usual"].to_numpy().reshape(rows.shape)
+    requests = rows.values.reshape(len(values), -1) * timed
+    slowed = np.clip(np.round(slow.values.reshape(len(values), -1)), 0, None) * timed
+    told = pattern.shares(slowed, requests, least=least, points=points, alpha=alpha, more_only=True)
+    table = {name: told[name].to_numpy().reshape(requests.shape) for name in ("out", "excess_rows", "usual")}
     found = []
-    for place, value in enumerate(values):
-        name = segment_name(cut, value)
-        for run in _stretches(out[place]):
-            requests, extra = rows[place, run].sum(), excess[place, run].sum()
-            p90 = _at(counts[place, run].sum(0), high, SLOW) * unit
-            calm = _at(counts[place][timed & ~out[place]].sum(0), high, SLOW) * unit
-            first, last = labels[run.start], labels[run.stop - 1]
+    for place in np.flatnonzero(table["out"].any(axis=1)):
+        for run in _stretches(table["out"][place]):
+            where = dict(zip(cut, values[place], strict=True))
+            here, extra = requests[place, run].sum(), table["excess_rows"][place, run].sum()
+            p90 = _p90(level, roles, where, level[WINDOW].values[run])
+            calm = _p90(level, roles, where, level[WINDOW].values[timed & ~table["out"][place]])
+            name, first, last = segment_name(cut, values[place]), labels[run.start], labels[run.stop - 1]
             span = f"at {say_window(first)}" if first == last else f"from {say_window(first)} to {say_window(last)}"
-            now, before = slow[place, run].sum() / requests, usual[place, run.start]
+            now, before = slowed[place, run].sum() / here, table["usual"][place, run.start]
             words = f"{name or 'all requests'} {span}: p90 {p90:.3g} s, usually {calm:.3g} s; "
             words += f"{say_share(now)} slow, usually {say_share(before)}"
-            one = {"segment": name, "window": first, "until": last, "windows": run.stop - run.start, "slow": now,
-                   "usual": before, "requests": requests, "slow_rows": extra, "p90": p90, "usual_p90": calm,
-                   "times": p90 / calm if calm > 0 else np.inf, "words": words}  # fmt: skip
-            found.append({**one, "where": dict(zip(cut, value, strict=True))})
+            about = {"segment": name, "window": first, "until": last, "windows": run.stop - run.start, "slow": now,
+                     "usual": before, "requests": here, "slow_rows": extra, "p90": p90, "usual_p90": calm,
+                     "times": p90 / calm if calm > 0 else np.inf, "words": words, "where": where}  # fmt: skip
+            found.append(about)
     return found
 
 
-def _at(counts: Any, high: Any, q: float) -> float:
-    total = counts.sum()
-    if not total:
-        return float("nan")
-    return float(high[np.searchsorted(np.cumsum(counts), np.ceil(q * total))])
+def _p90(level: xr.Dataset, roles: Roles, where: dict[str, Any], windows: Any) -> float:
+    """p90 of one segment over some windows, in seconds."""
+    from workbench.cubes import collapse, quantile, select
+
+    part = select(level, **where, **{WINDOW: list(windows)})
+    return float(quantile(collapse(part, WINDOW), SLOW, roles.latency)) * SECONDS[roles.unit]
 
 
 def _stretches(out: Any) -> Iterator[slice]:

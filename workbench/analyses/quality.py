@@ -14,7 +14,19 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses import pattern
-from workbench.analyses.parts import SEGMENT, WINDOW, by_segment, say_share, say_window, window_labels, window_seconds
+from workbench.analyses.parts import (
+    OTHER,
+    OUTSIDE,
+    SEGMENT,
+    WINDOW,
+    by_segment,
+    groups,
+    say_share,
+    say_window,
+    tops,
+    window_labels,
+    window_seconds,
+)
 
 KINDS = ("missing", "nan", "infinite")
 WORDS = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
@@ -66,33 +78,29 @@ def _row(finding: str, words: str, **more: Any) -> dict[str, Any]:
 
 def _whole(cube: xr.Dataset) -> Iterator[dict[str, Any]]:
     """Columns that are empty, constant, or hold NaN or infinite values at all."""
-    from workbench.cubes import categories, collapse
-
-    whole = collapse(cube)
-    rows = int(whole["count"])
-    for column in [str(name) for name in whole["column"].values] if rows else []:
-        one = whole.sel(column=column)
-        missing, kind = int(one["missing"]), str(one["kind"].values)
+    rows, axes = int(cube["count"].sum()), cube["count"].dims
+    for column in [str(name) for name in cube["column"].values] if rows else []:
+        one = cube.sel(column=column)
+        missing, kind = int(one["missing"].sum()), str(one["kind"].values)
         if missing == rows:
             yield _row("empty column", f"{column} is missing in all of the {rows:,} rows", column=column, rows=rows)
             continue
+        constant = None
         if kind == "text":
-            known = categories(whole, column)
-            there = [str(v) for v in known["value"].values[known.values > 0] if v != "(missing)"]
-            constant = there[0] if len(there) == 1 and there[0] != "(other)" else None
+            there = set(tops(cube, column)[1])
+            constant = next(iter(there)) if len(there) == 1 and OTHER not in there else None
         else:
-            low, high = float(one["min"]), float(one["max"])
-            odd = int(one["nan"]) + int(one["infinite"])
-            constant = (_moment(low) if kind == "time" else f"{low:g}") if low == high and not odd else None
+            low, high = float(one["min"].min(axes)), float(one["max"].max(axes))
+            if low == high and not int(one["nan"].sum() + one["infinite"].sum()):
+                constant = _moment(low) if kind == "time" else f"{low:g}"
         if constant is not None and rows > 1:
             words = f"{column} is always {constant}" + (" where it is not missing" if missing else "")
             yield _row("constant", words, column=column, rows=rows - missing)
-        for odd_kind in ("nan", "infinite"):
-            count = int(one[odd_kind])
+        for odd in ("nan", "infinite"):
+            count = int(one[odd].sum())
             if count:
-                share = say_share(count / rows)
-                words = f"{column} holds {count:,} {WORDS[odd_kind]} values ({share} of rows)"
-                yield _row(odd_kind, words, column=column, value=count / rows, rows=count)
+                words = f"{column} holds {count:,} {WORDS[odd]} values ({say_share(count / rows)} of rows)"
+                yield _row(odd, words, column=column, value=count / rows, rows=count)
 
 
 def _volume(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
@@ -155,7 +163,7 @@ def _named(column: str, kind: str, told: pd.DataFrame, out: pd.DataFrame) -> Ite
     claimed: set[tuple[str, bool]] = set()
     for segment in ["", *(name for name in out[SEGMENT].unique() if name)]:
         series = told[told[SEGMENT] == segment].reset_index(drop=True)
-        for run in _runs(series["out"].to_numpy(), np.sign(series["excess"].to_numpy())):
+        for run in _late_first(list(_runs(series["out"].to_numpy(), np.sign(series["excess"].to_numpy()))), series):
             part = series.iloc[run]
             more = bool(part["excess"].iloc[0] > 0)
             if segment and any((window, more) in claimed for window in part[WINDOW]):
@@ -164,6 +172,18 @@ def _named(column: str, kind: str, told: pd.DataFrame, out: pd.DataFrame) -> Ite
             at_end = run.stop >= len(series) - 1  # the last window is often cut, and then may be too small to judge
             place = segment or _explaining(told, part)
             yield _burst(column, kind, part, place, segment == "", at_end)
+
+
+def _late_first(runs: list[slice], series: pd.DataFrame) -> list[slice]:
+    """Stretches with those that lead up to a share rising to the end made part of it."""
+    if not runs or runs[-1].stop < len(series) - 1 or not _rising(series["share"].to_numpy()[runs[-1]]):
+        return runs
+    last = runs[-1]
+    early = [
+        one for one in runs[:-1] if one.start >= 2 * last.start - last.stop and series["excess"].iloc[one.start] > 0
+    ]
+    kept = [one for one in runs[:-1] if one not in early]
+    return [*kept, slice(early[0].start if early else last.start, last.stop)]
 
 
 def _explaining(told: pd.DataFrame, part: pd.DataFrame) -> str:
@@ -206,21 +226,18 @@ def _rising(share: Any) -> bool:
 
 def _values(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
     """Text values that vanish, and text values that appear, where chance does not explain it."""
-    from workbench.cubes import categories, collapse
-
     if WINDOW not in cube.dims or cube.sizes[WINDOW] < pattern.WINDOWS:
         return
-    others = [dim for dim in cube["count"].dims if dim != WINDOW]
-    flat = collapse(cube, *others) if others else cube
-    for column in [
-        str(c) for c, kind in zip(cube["column"].values, cube["kind"].values, strict=True) if kind == "text"
-    ]:
-        table = categories(flat, column).transpose(WINDOW, "value").sortby(WINDOW)
-        table = table.isel({WINDOW: ~np.isnat(table[WINDOW].values)})
-        counts = table.to_pandas().drop(columns=["(missing)"], errors="ignore").astype("float64")
-        if counts.empty or counts.get("(other)", pd.Series([0.0])).sum():
+    place, labels = groups(cube)[WINDOW], window_labels(cube)
+    kept = [at for at, label in enumerate(labels) if label != OUTSIDE]
+    for column in [str(name) for name in cube["column"].values[cube["kind"].values == "text"]]:
+        group, value, count = tops(cube, column)
+        if not len(group) or (value == OTHER).any():
             continue  # too many different values to follow
-        yield from _changes(column, counts, window_labels(table), least)
+        codes, known = pd.factorize(value)
+        table = np.bincount(place[group] * len(known) + codes, count, minlength=len(labels) * len(known))
+        counts = pd.DataFrame(table.reshape(len(labels), -1)[kept], columns=known)
+        yield from _changes(column, counts, [labels[at] for at in kept], least)
 
 
 def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -> Iterator[dict[str, Any]]:
