@@ -16,7 +16,7 @@ from workbench.cubes.measures import Asked
 from workbench.cubes.plan import EMPTY, Plan, ordered
 
 NO_CELLS = np.zeros((1, 3))
-NO_KEYS = np.full(1, -1, np.int64)
+NO_RANK = np.zeros(1, np.int32)
 NO_REGISTERS = np.zeros(1, np.uint8)
 NO_INTEGERS = np.zeros(1, np.int64)
 
@@ -161,7 +161,7 @@ class Flat:
 
 
 class Grouped:
-    """Counts over axes: groups as they come, bins in a hash table a column, flushed when it is large."""
+    """Counts over axes: groups as they come; a batch is put in order of its groups, and each counted on its own."""
 
     def __init__(self, columns: tuple[Column, ...], axes: int) -> None:
         self.columns = columns
@@ -177,7 +177,8 @@ class Grouped:
         self.bins: list[list[p.Ragged]] = [[] for _ in columns]
         self.registers: list[list[p.Ragged]] = [[] for _ in columns]
         self.texts = [Text() for _ in columns]
-        self.tables: dict[int, list] = {}
+        self.scratch: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.folded = [0] * n
 
     def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
         local, groups = self._groups(encoded)
@@ -242,76 +243,53 @@ class Grouped:
 
     def _numbers(self, i: int, c: Column, v: Values, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
-        moments = np.zeros((n, 6))
-        moments[:, p.MIN], moments[:, p.MAX] = np.inf, -np.inf
-        whole = p.empty_whole(1, n)[0]
-        whole_numbers = v.values.dtype == np.int64
-        floats = v.values.astype(np.float64) if whole_numbers else v.values
-        exact = v.values if whole_numbers else NO_INTEGERS
-        keys, cells, used = self._table(i) if c.asked.histogram else (NO_KEYS, NO_CELLS, np.zeros(1, np.int64))
-        lasting = groups[codes]
-        start = 0
-        while True:
-            done = k.grouped(
-                floats[start:], exact[start:] if whole_numbers else exact, whole_numbers, v.valid, v.offset + start,
-                v.nulls, codes[start:], lasting[start:], c.plan.arrays, c.plan.size, moments, whole, keys, cells, used,
-            )  # fmt: skip
-            start += done
-            if start >= len(floats):
-                break
-            keys, cells, used = self._larger(i, c)
-        at = groups
-        self.moments[i, at] = p.join_moments(self.moments[i, at], centred(moments))
-        self.whole[i, at] = p.join_whole(self.whole[i, at], whole)
-        if c.asked.p:
-            registers = np.zeros((n, 1 << c.asked.p), np.uint8)
-            hashes = np.empty(len(floats), np.uint64)
-            k.hash_numbers(v.values if whole_numbers else (floats + 0.0).view(np.int64), hashes)
-            if not whole_numbers and not np.isfinite(floats).all():
-                keep = np.isfinite(floats)
-                keep &= _mask(v)
-                k.grouped_registers(hashes[keep], v.valid, 0, False, codes[keep], registers, c.asked.p)
-            else:
-                k.grouped_registers(hashes, v.valid, v.offset, v.nulls, codes, registers, c.asked.p)
-            self._keep_registers(i, registers, groups)
-
-    def _table(self, i: int) -> list:
-        if i not in self.tables:
-            self.tables[i] = [np.full(1 << 14, -1, np.int64), _cells(1 << 14), np.zeros(1, np.int64)]
-        return self.tables[i]
-
-    def _larger(self, i: int, c: Column) -> list:
-        keys, cells, used = self.tables[i]
-        if len(keys) >= 1 << 20:  # large enough: hand its bins over and start again
-            self._flush(i, c)
-        else:
-            more = [np.full(4 * len(keys), -1, np.int64), _cells(4 * len(keys)), used]
-            k.rehash(keys, cells, more[0], more[1])
-            self.tables[i] = more
-        return self.tables[i]
-
-    def _flush(self, i: int, c: Column) -> None:
-        keys, cells, used = self.tables[i]
-        at = np.flatnonzero(keys >= 0)
-        slot = keys[at] % c.plan.size
-        found = cells[at]
-        self.bins[i].append(
-            p.join_bins(
+        moments, whole = p.empty_moments(1, n)[0], p.empty_whole(1, n)[0]
+        missing, starts = np.zeros(n, np.int64), np.zeros(n + 1, np.int64)
+        own = np.empty(len(v.values), v.values.dtype)
+        k.partition(v.values, v.valid, v.offset, v.nulls, codes, starts, own, missing)
+        whole[:, p.MISSING] = missing
+        whole_numbers = own.dtype == np.int64
+        own = own[: starts[-1]]
+        floats = own.astype(np.float64) if whole_numbers else own
+        binning = c.asked.histogram
+        if binning and i not in self.scratch:
+            self.scratch[i] = _cells(c.plan.size), np.empty(c.plan.size, np.int32)
+        cells, touched = self.scratch[i] if binning else (NO_CELLS, np.empty(1, np.int32))
+        room = len(own) if binning else 0
+        out = tuple(np.empty(room, t) for t in (np.int64, np.int64, np.int64, float, float))
+        rank, unrank = c.plan.order if binning else (NO_RANK, NO_RANK)
+        used = k.grouped(
+            floats, own if whole_numbers else NO_INTEGERS, whole_numbers, starts, c.plan.arrays, rank, unrank,
+            binning, moments, whole, cells, touched, out,
+        )  # fmt: skip
+        self.moments[i, groups] = p.join_moments(self.moments[i, groups], centred(moments))
+        self.whole[i, groups] = p.join_whole(self.whole[i, groups], whole)
+        if used:
+            group, slot, count, low, high = (x[:used].copy() for x in out)
+            self.bins[i].append(
                 {
-                    "group": keys[at] // c.plan.size,
+                    "group": groups[group],
                     "low": c.plan.bin_low[slot],
                     "bits": c.plan.bin_bits[slot],
-                    "count": found[:, 0].astype(np.int64),
-                    "min": found[:, 1],
-                    "max": found[:, 2],
+                    "count": count,
+                    "min": low,
+                    "max": high,
                 }
             )
-        )
-        if len(self.bins[i]) > 8:
-            self.bins[i] = [p.join_bins(_concat(self.bins[i]))]
-        keys[:] = -1
-        cells[:] = (0.0, np.inf, -np.inf)
-        used[0] = 0
+            if len(self.bins[i]) > 4 and sum(len(t["low"]) for t in self.bins[i]) > 2 * self.folded[i] + (1 << 20):
+                self.bins[i] = [p.join_bins(_concat(self.bins[i]))]
+                self.folded[i] = len(self.bins[i][0]["low"])
+        if c.asked.p:
+            registers = np.zeros((n, 1 << c.asked.p), np.uint8)
+            where = np.repeat(np.arange(n), np.diff(starts))
+            hashes = np.empty(len(own), np.uint64)
+            k.hash_numbers(own if whole_numbers else (own + 0.0).view(np.int64), hashes)
+            if not whole_numbers:
+                fine = np.isfinite(own)
+                if not fine.all():
+                    hashes, where = hashes[fine], where[fine]
+            k.grouped_registers(hashes, NO_REGISTERS, 0, False, where, registers, c.asked.p)
+            self._keep_registers(i, registers, groups)
 
     def _text(self, i: int, c: Column, array: Any, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
@@ -350,8 +328,6 @@ class Grouped:
         n = len(self.groups)
         bins, tops, registers = [], [], []
         for i, c in enumerate(self.columns):
-            if i in self.tables:
-                self._flush(i, c)
             bins.append(p.join_bins(_concat(self.bins[i])) if self.bins[i] else p.empty(p.BIN_TYPES))
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             found = self.registers[i]

@@ -305,74 +305,110 @@ def integers(values, valid, offset, nulls, plan, cells, moments, whole, register
 
 
 @njit(nogil=True, cache=True)
-def grouped(
-    values, exact, is_integer, valid, offset, nulls, codes, lasting, plan, size, moments, whole, keys, cells, used
-):
-    """Count one column into many groups: ``codes`` is each row's group in ``moments`` and ``whole``, ``lasting`` in keys.
+def partition(values, valid, offset, nulls, codes, starts, out, missing):
+    """Put each group's values side by side: group ``g`` is ``out[starts[g]:starts[g + 1]]``, in the rows' order.
 
-    ``moments`` rows are ``[n, pivot, sum(x - pivot), sum((x - pivot)**2), min, max]`` around each group's first value.
-    Bins go into an open-addressing table ``keys`` (group * size + bin, -1 = free) with ``cells`` beside it. Stops and
-    returns the number of rows done when the table is three fifths full; the caller grows it and goes on.
+    ``starts`` (one longer than the groups) and ``missing`` come as zeros.
     """
-    root, nodes, child, _ = plan
     rows = len(values)
-    mask = len(keys) - 1
-    limit = len(keys) * 3 // 5
-    binning = len(keys) > 1
-    one = np.empty(1, np.float64)
-    bits = one.view(np.int64)
+    groups = len(missing)
     for i in range(rows):
-        if binning and used[0] > limit:
-            return i
         g = codes[i]
         if nulls:
             j = i + offset
             if not (valid[j >> 3] >> (j & 7)) & 1:
-                whole[g, MISSING] += 1
+                missing[g] += 1
                 continue
-        x = values[i] + 0.0
-        if x != x:
-            whole[g, NAN] += 1
-            continue
-        if x == np.inf:
-            whole[g, POSINF] += 1
-            continue
-        if x == -np.inf:
-            whole[g, NEGINF] += 1
-            continue
+        starts[g + 1] += 1
+    for g in range(groups):
+        starts[g + 1] += starts[g]
+    at = starts[:groups].copy()
+    for i in range(rows):
+        if nulls:
+            j = i + offset
+            if not (valid[j >> 3] >> (j & 7)) & 1:
+                continue
+        g = codes[i]
+        out[at[g]] = values[i]
+        at[g] += 1
+
+
+@njit(nogil=True, cache=True)
+def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, moments, whole, cells, touched, out):
+    """Count one column into many groups, one after the other; returns the number of bins written.
+
+    ``moments`` and ``whole`` have a row a group. ``cells`` is scratch for one group, clean before and after.
+    ``out`` is ``(group, bin, count, min, max)``: the groups' bins in the order of ``rank``, the bins' place by value.
+    """
+    root, nodes, child, _ = plan
+    one = np.empty(1, np.float64)
+    bits = one.view(np.int64)
+    written = 0
+    for g in range(len(starts) - 1):
+        a = starts[g]
+        b = starts[g + 1]
+        n = 0
+        seen = 0
+        pivot = 0.0
+        s1 = 0.0
+        s2 = 0.0
+        lo = np.inf
+        hi = -np.inf
+        for i in range(a, b):
+            x = values[i] + 0.0
+            if not (-np.inf < x < np.inf):
+                if x != x:
+                    whole[g, NAN] += 1
+                elif x > 0:
+                    whole[g, POSINF] += 1
+                else:
+                    whole[g, NEGINF] += 1
+                continue
+            if n == 0:
+                pivot = x
+            n += 1
+            d = x - pivot
+            s1 += d
+            s2 += d * d
+            lo = x if x < lo else lo
+            hi = x if x > hi else hi
+            if binning:
+                one[0] = x
+                c = slot(bits[0], root, nodes, child)
+                if cells[c, 0] == 0.0:
+                    touched[seen] = rank[c]
+                    seen += 1
+                cells[c, 0] += 1.0
+                cells[c, 1] = x if x < cells[c, 1] else cells[c, 1]
+                cells[c, 2] = x if x > cells[c, 2] else cells[c, 2]
         if is_integer:
-            e = exact[i]
-            whole[g, LOW] += e & 0xFFFFFFFF
-            whole[g, HIGH] += e >> 32
-            whole[g, IMIN] = min(whole[g, IMIN], e)
-            whole[g, IMAX] = max(whole[g, IMAX], e)
-        row = moments[g]
-        if row[N] == 0.0:
-            row[PIVOT] = x
-        d = x - row[PIVOT]
-        row[N] += 1.0
-        row[S1] += d
-        row[S2] += d * d
-        if x < row[MIN]:
-            row[MIN] = x
-        if x > row[MAX]:
-            row[MAX] = x
-        if binning:
-            one[0] = x
-            key = lasting[i] * size + slot(bits[0], root, nodes, child)
-            h = np.int64(mix(key) & np.uint64(mask))
-            while keys[h] != key:
-                if keys[h] == -1:
-                    keys[h] = key
-                    used[0] += 1
-                    break
-                h = (h + 1) & mask
-            cells[h, 0] += 1.0
-            if x < cells[h, 1]:
-                cells[h, 1] = x
-            if x > cells[h, 2]:
-                cells[h, 2] = x
-    return rows
+            for i in range(a, b):
+                e = exact[i]
+                whole[g, LOW] += e & 0xFFFFFFFF
+                whole[g, HIGH] += e >> 32
+                whole[g, IMIN] = min(whole[g, IMIN], e)
+                whole[g, IMAX] = max(whole[g, IMAX], e)
+        if n:
+            moments[g, N] = n
+            moments[g, 1] = pivot
+            moments[g, 2] = s1
+            moments[g, 3] = s2
+            moments[g, MIN] = lo
+            moments[g, MAX] = hi
+        if seen:
+            touched[:seen].sort()
+            for t in range(seen):
+                c = unrank[touched[t]]
+                out[0][written] = g
+                out[1][written] = c
+                out[2][written] = np.int64(cells[c, 0])
+                out[3][written] = cells[c, 1]
+                out[4][written] = cells[c, 2]
+                cells[c, 0] = 0.0
+                cells[c, 1] = np.inf
+                cells[c, 2] = -np.inf
+                written += 1
+    return written
 
 
 @njit(nogil=True, cache=True)
@@ -384,19 +420,6 @@ def grouped_registers(hashes, valid, offset, nulls, codes, registers, p):
             if not (valid[j >> 3] >> (j & 7)) & 1:
                 continue
         register(registers[codes[i]], hashes[i], p)
-
-
-@njit(nogil=True, cache=True)
-def rehash(keys, cells, new_keys, new_cells):
-    """Move a table of counted bins into a larger one."""
-    mask = len(new_keys) - 1
-    for i in range(len(keys)):
-        if keys[i] != -1:
-            h = np.int64(mix(keys[i]) & np.uint64(mask))
-            while new_keys[h] != -1:
-                h = (h + 1) & mask
-            new_keys[h] = keys[i]
-            new_cells[h] = cells[i]
 
 
 @njit(nogil=True, cache=True)

@@ -185,8 +185,9 @@ def join_bins(t: Ragged) -> Ragged:
     """
     if not len(t["low"]):
         return t
-    order = np.lexsort((-t["bits"].astype(np.int16), t["low"], t["group"]))
-    t = {k: v[order] for k, v in t.items()}
+    order = _by_group_and_low(t)
+    if order is not None:
+        t = {k: v[order] for k, v in t.items()}
     group, low = t["group"], t["low"]
     high = low + ((np.int64(1) << t["bits"].astype(np.int64)) - 1)
     new = np.ones(len(low), bool)
@@ -197,6 +198,8 @@ def join_bins(t: Ragged) -> Ragged:
         for a, b in zip(starts, np.append(starts[1:], len(low)), strict=True):
             reach = np.maximum.accumulate(high[a:b])
             new[a + 1 : b] = low[a + 1 : b] > reach[:-1]
+    if new.all():
+        return t
     first = np.flatnonzero(new)
     return {
         "group": group[first],
@@ -206,6 +209,30 @@ def join_bins(t: Ragged) -> Ragged:
         "min": np.minimum.reduceat(t["min"], first),
         "max": np.maximum.reduceat(t["max"], first),
     }
+
+
+def _by_group_and_low(t: Ragged) -> np.ndarray | None:
+    """The order by group, low key and falling width; None where it is so already.
+
+    Counted batches are in order, and few groups stand in more than one of them: only those are sorted.
+    """
+    group, low = t["group"], t["low"]
+    order = None
+    if np.any(group[1:] < group[:-1]):
+        order = np.argsort(group, kind="stable")
+        group, low = group[order], low[order]
+    wrong = np.flatnonzero((group[1:] == group[:-1]) & (low[1:] <= low[:-1]))
+    if not len(wrong):
+        return order
+    mixed = np.zeros(int(group[-1]) + 1, bool)
+    mixed[group[wrong]] = True
+    at = np.flatnonzero(mixed[group])
+    if order is None:
+        order = np.arange(len(group))
+    part = order[at]
+    inner = np.lexsort((-t["bits"][part].astype(np.int16), t["low"][part], t["group"][part]))
+    order[at] = part[inner]
+    return order
 
 
 def join_tops(t: Ragged) -> Ragged:

@@ -105,6 +105,14 @@ class Plan:
         """What the kernels look up: ``(root, nodes, child, exact)``."""
         return self._built[0]
 
+    @cached_property
+    def order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each bin's place among all by value, and the bin at each place (int32)."""
+        at = np.argsort(self.bin_low, kind="stable").astype(np.int32)
+        place = np.empty(len(at), np.int32)
+        place[at] = np.arange(len(at), dtype=np.int32)
+        return place, at
+
     @property
     def size(self) -> int:
         """Number of bins, empty ones included."""
@@ -235,7 +243,7 @@ def _range(
     floor = min(floor, MANTISSA_BITS)
     shift = max(floor, int(last - first).bit_length() - max(1, int(target).bit_length() - 1), 0)
     if relative is not None and len(m) > 1:
-        shift = max(floor, min(shift, MANTISSA_BITS - int(np.ceil(-np.log2(relative)))))
+        shift = max(floor, min(shift, MANTISSA_BITS - int(np.ceil(-np.log2(2 * relative)))))
     if within is not None:
         shift = min(shift, within[1] - 1)
     low = first >> shift
