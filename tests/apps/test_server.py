@@ -37,7 +37,7 @@ def the_run(site: Site) -> Path:
 
 
 def test_the_index_lists_runs_and_notebooks_without_one(served):
-    status, headers, html = get(served.url + "/")
+    status, _, html = get(served.url + "/")
     assert status == 200
     assert "Waves" in html
     assert "hours over the limit" in html

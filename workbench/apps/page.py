@@ -150,7 +150,8 @@ def _view(key: str, thing: Any, views: dict[str, Any], serving: bool, heading: s
         inner = [_view(f"{key}-{i}", pane.object, views, serving, heading) for i, pane in enumerate(found)]
         return [part for parts in inner for part in parts]
     raise WorkbenchError(
-        f"Section {heading!r} shows a {type(thing).__name__}; wanted a HoloViews object, a data frame, a Panel object, a bokeh model or a text."
+        f"Section {heading!r} shows a {type(thing).__name__}; "
+        "wanted a HoloViews object, a data frame, a Panel object, a bokeh model or a text."
     )
 
 
@@ -263,9 +264,10 @@ def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
         state = {**state, "notice": " ".join(notices)}
     document.title = story["title"]
     document.template = shell.environment().get_template("live.html")
+    facts = shell.facts_of(told, run.stored.name, story["latest"])
     variables = document.template_variables
     variables.update(story=story, ages=True, live=True, state=state, css=shell.css(), page_js=shell.text("page.js"),
-                     theme_js=shell.text("theme.js"), controls=_controls(run), facts=shell.facts_of(told, run.stored.name, story["latest"]))  # fmt: skip
+                     theme_js=shell.text("theme.js"), controls=_controls(run), facts=facts)  # fmt: skip
     variables.setdefault("links", {})
     return pn.Column(*panes.values(), name=NAME)
 

@@ -11,6 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 WIDTH, HEIGHT = 1000.0, 300.0
 LEFT, TOP, RIGHT, BOTTOM = 60.0, 12.0, 40.0, 42.0
+FIXED = 'vector-effect="non-scaling-stroke"'  # a line stays as thick when the poster is stretched
 MOST = 1500  # marks of one kind; a poster is a hint, not the picture
 
 
@@ -29,7 +30,7 @@ def poster(model: Any) -> str:
         parts += marks
         low, left, right = HEIGHT - BOTTOM, place * share + LEFT, (place + 1) * share - RIGHT
         parts.append(
-            f'<path d="M{left:.0f} {low:.0f}H{right:.0f}" stroke="currentColor" stroke-opacity=".35" vector-effect="non-scaling-stroke"/>'
+            f'<path d="M{left:.0f} {low:.0f}H{right:.0f}" stroke="currentColor" stroke-opacity=".35" {FIXED}/>'
         )
     return f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" fill="none">{"".join(parts)}</svg>'
 
@@ -137,7 +138,7 @@ def _colour(glyph: Any, name: str, data: Any, size: int) -> list[str]:
     spec = getattr(glyph, name)
     spec = spec.value if isinstance(spec, Value) else spec
     if isinstance(spec, Field) and spec.field in data:
-        values, mapper = data[spec.field], getattr(spec, "transform", None)
+        values, mapper = data[spec.field], _mapper(spec)
         palette = list(getattr(mapper, "palette", None) or [])
         if palette and hasattr(mapper, "low"):
             import numpy as np
@@ -155,13 +156,17 @@ def _colour(glyph: Any, name: str, data: Any, size: int) -> list[str]:
     return [str(spec) if isinstance(spec, str) else "none"] * size
 
 
+def _mapper(spec: Any) -> Any:
+    return getattr(spec, "transform", None)
+
+
 def _alpha(glyph: Any, name: str) -> float:
     value = getattr(glyph, name, 1.0)
     value = getattr(value, "value", value)
     return float(value) if isinstance(value, (int, float)) else 1.0
 
 
-def _path(xs: Any, ys: Any, step: bool = False) -> str:
+def _path(xs: Any, ys: Any) -> str:
     import numpy as np
 
     if len(xs) > MOST:
@@ -180,7 +185,7 @@ def _path(xs: Any, ys: Any, step: bool = False) -> str:
 def _stroke(path: str, colour: str, alpha: float) -> str:
     if not path or colour == "none":
         return ""
-    return f'<path d="{path}" stroke={quoteattr(colour)} stroke-opacity="{alpha:g}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
+    return f'<path d="{path}" stroke={quoteattr(colour)} stroke-opacity="{alpha:g}" stroke-width="2" {FIXED}/>'
 
 
 def _line(scale: _Scale, glyph: Any, data: Any) -> list[str]:
@@ -240,7 +245,9 @@ def _quad(scale: _Scale, glyph: Any, data: Any) -> list[str]:
     size = len(left)
     sides = [scale.h(left), scale.h(_column(glyph, "right", data)), scale.v(_column(glyph, "top", data, size)),
              scale.v(_column(glyph, "bottom", data, size))]  # fmt: skip
-    return _boxes(*sides, _colour(glyph, "fill_color", data, size), _alpha(glyph, "fill_alpha"))
+    return _boxes(
+        sides[0], sides[1], sides[2], sides[3], _colour(glyph, "fill_color", data, size), _alpha(glyph, "fill_alpha")
+    )
 
 
 def _bars(scale: _Scale, glyph: Any, data: Any) -> list[str]:
@@ -293,7 +300,8 @@ def _points(scale: _Scale, glyph: Any, data: Any) -> list[str]:
 
 _DRAW = {
     "Line": _line, "Step": _line, "MultiLine": _lines, "Segment": lambda s, g, d: _segments(s, g, d), "Patch": _patch,
-    "VArea": _band, "VAreaStep": _band, "Quad": _quad, "VBar": _bars, "HBar": _bars, "Rect": _rect, "Scatter": _points, "Circle": _points,
+    "VArea": _band, "VAreaStep": _band, "Quad": _quad, "VBar": _bars, "HBar": _bars, "Rect": _rect,
+    "Scatter": _points, "Circle": _points,
 }  # fmt: skip
 
 

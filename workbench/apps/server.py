@@ -25,15 +25,18 @@ from workbench.apps.site import FILES, Site, index, missing, run_page, unrun_pag
 from workbench.errors import WorkbenchError
 
 SCRIPTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
-COMMON = "default-src 'none'; img-src 'self' data: blob:; font-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
-# Bokeh makes functions of the small scripts that a picture carries (how a tick is written), hence unsafe-eval.
-PUBLISHED = COMMON + "script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'"
-LIVE = (
-    COMMON
-    + "script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'; worker-src 'self' blob:"
+COMMON = (
+    "default-src 'none'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
 )
+# Bokeh makes functions of the small scripts that a picture carries (how a tick is written), hence unsafe-eval.
+PUBLISHED = COMMON + "script-src 'self' 'unsafe-eval'"
+LIVE = COMMON + "script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; worker-src 'self' blob:"
 # A report is a file of its own: it gets no share in this origin.
-REPORTED = "sandbox allow-scripts; default-src 'none'; img-src data: blob:; font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
+REPORTED = (
+    "sandbox allow-scripts; default-src 'none'; img-src data: blob:; font-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline' 'unsafe-eval'"
+)
 
 
 def serve(

@@ -120,7 +120,8 @@ def moment(time: str | None) -> str:
 def ago(time: str | None, now: datetime | None = None) -> str:
     """How long ago an ISO time was, in words; the page's script keeps it right afterwards.
 
-    >>> ago("2026-11-20T10:00:00Z", datetime(2026, 11, 23, 20, tzinfo=UTC)), ago("2026-11-23T19:30:00Z", datetime(2026, 11, 23, 20, tzinfo=UTC))
+    >>> evening = datetime(2026, 11, 23, 20, tzinfo=UTC)
+    >>> ago("2026-11-20T10:00:00Z", evening), ago("2026-11-23T19:30:00Z", evening)
     ('3 days ago', '30 minutes ago')
     """
     when = parse_time(time)
@@ -129,9 +130,7 @@ def ago(time: str | None, now: datetime | None = None) -> str:
     seconds = max(0.0, ((now or datetime.now(UTC)) - when).total_seconds())
     if seconds < 90:
         return "just now"
-    for limit, unit, word in ((5400, 60, "minute"), (129600, 3600, "hour"), (float("inf"), 86400, "day")):
-        if seconds < limit:
-            break
+    unit, word = (60, "minute") if seconds < 5400 else (3600, "hour") if seconds < 129_600 else (86_400, "day")
     count = int(seconds / unit + 0.5)
     return f"{count} {word}{'s' if count != 1 else ''} ago"
 
@@ -148,8 +147,8 @@ def parse_time(time: str | None) -> datetime | None:
 def number(value: Any) -> str:
     """A number for reading: whole ones with thin spaces between thousands, others with four significant digits.
 
-    >>> number(336776), number(0.02031), number(1234.5678), number(3.0), number(-0.0), number(None), number(6.1e-7), number(12_400_000)
-    ('336\\u2009776', '0.02031', '1\\u2009235', '3', '0', '–', '6.1e-7', '12\\u2009400\\u2009000')
+    >>> [number(value) for value in (336776, 0.02031, 1234.5678, 3.0, -0.0, None, 6.1e-7, 12_400_000)]
+    ['336\\u2009776', '0.02031', '1\\u2009235', '3', '0', '–', '6.1e-7', '12\\u2009400\\u2009000']
     """
     if value is None or value != value:
         return "–"
@@ -180,7 +179,7 @@ def figure(told: Mapping[str, Any]) -> Json:
     """
     value, good = told.get("value"), told.get("good")
     words = isinstance(value, str)
-    if words and parse_time(value) and re.match(r"\d{4}-\d\d-\d\dT", value):
+    if isinstance(value, str) and parse_time(value) and re.match(r"\d{4}-\d\d-\d\dT", value):
         shown = moment(value)
     else:
         shown = str(value) if words else number(value)

@@ -1,6 +1,6 @@
-"""What the server shows, as text: the index of notebooks and runs, a run's published page, and the pages that say what is missing.
+"""What the server shows, as text: the index, a run's published page, and pages that say what is missing.
 
-Everything is read from the folders when it is asked for, so a new run is there without a restart, and a broken one is told as such.
+Everything is read from the folders when it is asked for: a new run is there without a restart, a broken one is told as such.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def unrun_page(site: Site, notebook: str, runs: list[Record]) -> str:
     failed = next((one for one in runs if one.status == "failed"), None)
     if failed is not None:
         error = failed.error or {}
-        sentence = f"There is no good run of `{notebook}` yet; the newest, {shell.moment(failed.ended)}, failed: {error.get('name', '')}."
+        when = shell.moment(failed.ended)
+        sentence = f"There is no good run of `{notebook}` yet; the newest, {when}, failed: {error.get('name', '')}."
     elif runs:
         sentence = f"The first run of `{notebook}` is at work; this page is filled when it is over."
     else:

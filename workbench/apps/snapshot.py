@@ -84,7 +84,7 @@ def drawing(view: Any) -> Any:
 
 
 def settle(model: Any) -> None:
-    """Makes the plots of a bokeh model fill their width, drawn by the same means in every browser, and leave the wheel to the page."""
+    """Makes the plots of a bokeh model fill their width, be drawn alike in every browser and leave the wheel to the page."""
     from bokeh.models import LayoutDOM, Plot, Toolbar
 
     for one in [model, *model.select({"type": Plot})]:

@@ -1,0 +1,180 @@
+"""Pages in headless Chromium, cut off from every host but the one that serves them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.pages
+WIDE, PHONE = (1280, 900), (390, 844)
+BLANK = """() => Array.from(document.querySelectorAll(".picture")).map((slot) => {
+    const found = [];
+    const walk = (node) => { for (const e of node.querySelectorAll("*")) {
+        if (e.tagName === "CANVAS") found.push(e);
+        if (e.shadowRoot) walk(e.shadowRoot); } };
+    walk(slot);
+    return found.some((canvas) => canvas.width > 0 && new Set(new Uint32Array(
+        canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size > 8);
+})"""
+
+
+class Seen:
+    """A page and what the browser said while it was open."""
+
+    def __init__(self, page: Any, origin: str) -> None:
+        self.page, self.origin, self.errors, self.abroad = page, origin, [], []
+        page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.origin, "data:", "blob:")):
+            self.abroad.append(request.url)
+
+    def ready(self) -> Any:
+        self.page.wait_for_selector("body[data-ready]", timeout=30_000)
+        return self.page
+
+    def clean(self) -> None:
+        assert self.abroad == []
+        assert self.errors == []
+
+
+@contextmanager
+def opened(
+    browser: Any, url: str, size: tuple[int, int] = WIDE, scheme: str = "light", **options: Any
+) -> Iterator[Seen]:
+    origin = re.match(r"\w+://[^/]*", url)[0]
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        has_touch=size == PHONE,
+        offline=origin == "file://",
+        **options,
+    )
+    page = context.new_page()
+    page.route(
+        "**/*",
+        lambda route: route.continue_() if route.request.url.startswith((origin, "data:", "blob:")) else route.abort(),
+    )
+    seen = Seen(page, origin)
+    page.goto(url)
+    yield seen
+    context.close()
+
+
+def address(served: Any, runs: Path, kind: str) -> str:
+    run = next((runs / "waves").iterdir())
+    return {
+        "page": f"{served.url}/waves/",
+        "live": f"{served.url}/live/waves",
+        "report": f"{run.as_uri()}/report.html",
+        "served report": f"{served.url}/waves/{run.name}/report.html",
+    }[kind]
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["page", "live", "report", "served report"])
+def test_pictures_are_drawn_without_another_host(browser, served, runs, kind, scheme, size):
+    with opened(browser, address(served, runs, kind), size, scheme) as seen:
+        page = seen.ready()
+        page.wait_for_timeout(300)
+        assert page.evaluate(BLANK)[:2] == [True, True]
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+        seen.clean()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_index_leads_to_a_page_and_from_there_to_the_live_one(browser, served, size):
+    with opened(browser, served.url + "/", size) as seen:
+        seen.page.click("h2 a >> text=Waves")
+        page = seen.ready()
+        page.click("text=Open live")
+        page.wait_for_url("**/live/waves/*")
+        seen.ready()
+        page.click("text=Published")
+        page.wait_for_url(re.compile(r"/waves/\d{8}T\d{6}Z/$"))
+        page.click("text=workbench")
+        assert page.title() == "workbench"
+        seen.clean()
+
+
+def test_the_poster_and_figures_are_there_without_scripts(browser, served):
+    with opened(browser, f"{served.url}/waves/", java_script_enabled=False) as seen:
+        assert seen.page.locator(".poster svg").count() == 2
+        assert "999.9" in seen.page.inner_text(".cards")
+        seen.clean()
+
+
+def test_nothing_jumps_while_the_pictures_come(browser, served):
+    with opened(browser, f"{served.url}/waves/") as seen:
+        page = seen.ready()
+        page.wait_for_timeout(300)
+        shift = "new Promise(r => new PerformanceObserver(l => r(l.getEntries().reduce((a, e) => a + e.value, 0)))"
+        shift += ".observe({type: 'layout-shift', buffered: true}) || setTimeout(() => r(0), 300))"
+        assert page.evaluate(shift) < 0.02
+
+
+def test_the_toggle_changes_page_and_pictures_and_is_kept(browser, served):
+    colour = "() => getComputedStyle(document.body).backgroundColor"
+    ink = "() => [...Bokeh.documents[0]._all_models.values()].find((m) => /LinearAxis$/.test(m.type)).major_label_text_color"
+    with opened(browser, f"{served.url}/waves/") as seen:
+        page = seen.ready()
+        light = page.evaluate(colour), page.evaluate(ink)
+        page.click("[data-toggle-theme]")
+        dark = page.evaluate(colour), page.evaluate(ink)
+        assert light[0] != dark[0]
+        assert light[1] != dark[1]
+        page.reload()
+        seen.ready()
+        assert (page.evaluate(colour), page.evaluate(ink)) == dark
+        seen.clean()
+
+
+def test_a_control_changes_the_figures_of_a_live_page(browser, served):
+    with opened(browser, f"{served.url}/live/waves") as seen:
+        page = seen.ready()
+        before = page.inner_text(".cards")
+        page.fill("input[name=slo_ms]", "600")
+        page.press("input[name=slo_ms]", "Enter")
+        page.wait_for_url("**slo_ms=600")
+        seen.ready()
+        after = page.inner_text(".cards")
+        assert before != after
+        assert "slo_ms 600" in page.inner_text(".facts")
+        seen.clean()
+
+
+def test_code_is_folded_in_the_report_and_the_notebooks_pictures_come_when_opened(browser, served, runs):
+    with opened(browser, address(served, runs, "report")) as seen:
+        page = seen.ready()
+        assert not page.locator("text=run = begin").first.is_visible()
+        page.click(".notebook > summary")
+        page.wait_for_function("document.querySelectorAll('.cell .picture.drawn').length === 1")
+        assert page.evaluate(BLANK) == [True, True, True]
+        assert not page.locator("text=run = begin").first.is_visible()
+        seen.clean()
+
+
+def test_a_picture_answers_the_pointer(browser, served, runs):
+    with opened(browser, address(served, runs, "report")) as seen:
+        page = seen.ready()
+        page.wait_for_timeout(200)
+        box = page.locator("#wb-p0-0").bounding_box()
+        shown = """() => {
+            const all = (node) => [...node.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+            return all(document).some((e) => /tooltip/i.test(e.className) && /hour/.test((e.shadowRoot || e).textContent)); }"""
+        found = False
+        for y in range(20, 240, 4):  # down a line that crosses the curve somewhere
+            page.mouse.move(box["x"] + 500, box["y"] + y)
+            page.wait_for_timeout(30)
+            found = found or page.evaluate(shown)
+        assert found
+        seen.clean()
