@@ -372,6 +372,3 @@ def address(table: str, rows: int = 200_000, *, write: bool = True) -> str:
             if not path.exists():  # otherwise another process was first
                 raise
     return str(path)
-
-
-write_requests = requests  # the word of the command line and the demo
