@@ -25,6 +25,7 @@ from workbench.analyses.parts import (
     groups,
     levels,
     say_share,
+    say_span,
     say_window,
     segment_axes,
     segment_name,
@@ -40,11 +41,12 @@ MANY = 0.5  # a text column with more different values than this share of its ro
 EXTRA = ("missing", "nan", "infinite")  # told by their shares, beside the values
 SAID = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
 LONG = {"ks": "KS distance", "total_variation": "total variation"}
+ENDS = ("", "_noise", "_excess", "_p")
 DISTANCES = ("ks", "psi", "jensen_shannon", "total_variation", "wasserstein")
 METRICS = (
     "rows_reference", "rows_current", "values_reference", "values_current",
-    *(f"{name}{end}" for name in DISTANCES for end in ("", "_noise", "_excess", "_p")),
-    *(f"{name}_change{end}" for name in EXTRA for end in ("", "_noise", "_excess", "_p")),
+    *(f"{name}{end}" for name in DISTANCES for end in ENDS),
+    *(f"{name}_change{end}" for name in EXTRA for end in ENDS),
     "distance", "distance_q", "missing_change_q", "drifted", "evaluated",
 )  # fmt: skip
 
@@ -63,65 +65,72 @@ def compare(reference: xr.Dataset, current: xr.Dataset, name: str, *, least: int
         raise WorkbenchError(f"the two cubes have different segments: {levels(reference)[1:]}, {levels(current)[1:]}")
     before = {key: by_segment(reference, key)[0].sum(WINDOW) for key in ("count", *EXTRA)}
     after = {key: by_segment(current, key)[0] for key in ("count", *EXTRA)}
-    known = set(before["count"][SEGMENT].values)
-    shared = [str(column) for column in current["column"].values if column in reference["column"].values]
+    known, names = list(before["count"][SEGMENT].values), list(after["count"][SEGMENT].values)
     labels = [*window_labels(current), ""] if WINDOW in current.dims else [""]
-    frames = []
-    for column in shared:
+    rows = _with_total(after["count"].values, len(labels))
+    told: list[dict[str, Any]] = []
+    for column in [str(column) for column in current["column"].values if column in reference["column"].values]:
         pair = _paired(reference, current, column)
-        for segment in [name for name in after["count"][SEGMENT].values if name in known]:
-            here = {SEGMENT: segment, "column": column}
-            rows = [_windows(one["count"].sel({SEGMENT: segment}), current) for one in (before, after)]
-            frame = pd.DataFrame({"window": labels, "segment": segment, "column": column, "kind": pair.kind})
-            frame["rows_reference"], frame["rows_current"] = rows[0][0], rows[1]
+        old = {key: before[key].sel(column=column).values for key in EXTRA}
+        new = {key: _with_total(after[key].sel(column=column).values, len(labels)) for key in EXTRA}
+        for place, segment in enumerate(names):
+            if segment not in known:
+                continue
+            at = known.index(segment)
+            total = float(before["count"].values[at])
+            one = {"window": labels, "segment": segment, "column": column, "kind": pair.kind,
+                   "rows_reference": total, "rows_current": rows[place]}  # fmt: skip
             for extra in EXTRA:
-                k, part = (_windows(one[extra].sel(here), current) for one in (before, after))
-                _changed(frame, extra, k[0], part)
-            frames.append(_compared(frame, pair, segment, least))
-    if not frames:
+                one |= _changed(extra, float(old[extra][at]), total, new[extra][place], rows[place])
+            one["missing_evaluated"] = (total >= least) & (rows[place] >= least)
+            told.append(one | _compared(pair, segment, len(labels), least))
+    if not told:
         raise WorkbenchError("the two tables share no column to compare")
-    frame = pd.concat(frames, ignore_index=True)
+    size = len(labels)
+    frame = pd.DataFrame(
+        {key: np.concatenate([np.broadcast_to(np.asarray(one[key]), size) for one in told]) for key in told[0]}
+    )
     frame.insert(1, "reference", name)
     return frame
 
 
-def _windows(array: xr.DataArray, current: xr.Dataset) -> Any:
-    """Counts of each window and, when there are windows, of all of them together last."""
-    values = np.atleast_1d(array.values).astype("float64")
-    return np.append(values, values.sum()) if WINDOW in array.dims and WINDOW in current.dims else values
+def _with_total(counts: Any, size: int) -> Any:
+    """Counts of segments x windows and, when there are windows, of all of them together last."""
+    table = np.asarray(counts, dtype="float64")
+    return table if table.shape[-1] == size else np.column_stack([table, table.sum(-1)])
 
 
-def _changed(frame: pd.DataFrame, extra: str, k: float, part: Any) -> None:
-    total, rows = float(frame["rows_reference"].iloc[0]), frame["rows_current"].to_numpy()
-    frame[f"{extra}_reference"], frame[f"{extra}_current"] = k / max(total, 1), part / np.maximum(rows, 1)
-    change = frame[f"{extra}_current"] - frame[f"{extra}_reference"]
-    _put(frame, f"{extra}_change", change, far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows))
+def _changed(extra: str, k: float, total: float, part: Any, rows: Any) -> dict[str, Any]:
+    before, now = k / max(total, 1), part / np.maximum(rows, 1)
+    noise, p = far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows)
+    told = _measured(f"{extra}_change", now - before, noise, p)
+    return {f"{extra}_reference": before, f"{extra}_current": now, **told}
 
 
-def _compared(frame: pd.DataFrame, pair: _Pair, segment: str, least: int) -> pd.DataFrame:
-    frame["missing_evaluated"] = (frame["rows_reference"] >= least) & (frame["rows_current"] >= least)
-    for one in DISTANCES:
-        _put(frame, one, np.nan, np.nan, np.nan)
-    frame["metric"] = metric = "total_variation" if pair.kind == "text" else "ks"
-    a, b, why = np.zeros(1), np.zeros((len(frame), 1)), pair.why
+def _measured(name: str, value: Any, noise: Any, p: Any) -> dict[str, Any]:
+    excess = np.maximum(np.abs(value) - noise, 0)
+    return {name: value, f"{name}_noise": noise, f"{name}_excess": excess, f"{name}_p": p}
+
+
+def _compared(pair: _Pair, segment: str, size: int, least: int) -> dict[str, Any]:
+    """Every distance of one column in one segment, and the main one under the name "distance"."""
+    metric, why = "total_variation" if pair.kind == "text" else "ks", pair.why
+    a, b = np.zeros(1), np.zeros((size, 1))
     if not why:
         a, b = pair.old.counts(segment, len(pair.at))[-1], pair.new.counts(segment, len(pair.at))
-    frame["values_reference"], frame["values_current"] = a.sum(), b.sum(-1)
+    told: dict[str, Any] = {"metric": metric, "values_reference": a.sum(), "values_current": b.sum(-1)}
     if pair.kind == "text" and not why:
         a, b, why = _pooled(a, b, pair.at == OTHER)
-    if not why and a.sum() and b.sum():
-        _measure(frame, a, b, None if pair.kind == "text" else pair.at)
-    few = frame[["values_reference", "values_current"]].min(axis=1)
-    frame["why"] = why or np.where(few < least, few.map("only {:.0f} values, ".format) + f"{least} needed", "")
-    frame["evaluated"] = frame["why"] == ""
-    for end in ("", "_noise", "_excess", "_p"):
-        frame[f"distance{end}"] = frame[f"{metric}{end}"].where(frame["evaluated"])
-    return frame
-
-
-def _put(frame: pd.DataFrame, name: str, value: Any, noise: Any, p: Any) -> None:
-    frame[name], frame[f"{name}_noise"], frame[f"{name}_p"] = value, noise, p
-    frame[f"{name}_excess"] = (np.abs(frame[name]) - frame[f"{name}_noise"]).clip(lower=0)
+    measured = not why and a.sum() and b.sum()
+    told |= _distances(a, b, None if pair.kind == "text" else pair.at) if measured else {}
+    for name in (f"{one}{end}" for one in DISTANCES for end in ENDS):
+        told.setdefault(name, np.nan)
+    few = np.minimum(a.sum(), told["values_current"])
+    told["why"] = [why or ("" if n >= least else f"only {n:.0f} values, {least} needed") for n in few]
+    told["evaluated"] = np.array([not one for one in told["why"]])
+    for end in ENDS:
+        told[f"distance{end}"] = np.where(told["evaluated"], told[f"{metric}{end}"], np.nan)
+    return told
 
 
 @dataclass(frozen=True)
@@ -190,18 +199,18 @@ def _pooled(a: Any, b: Any, other: Any) -> tuple[Any, Any, str]:
     return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), ""
 
 
-def _measure(frame: pd.DataFrame, a: Any, b: Any, at: Any) -> None:
-    few, many = a, b
+def _distances(a: Any, b: Any, at: Any) -> dict[str, Any]:
+    few, many, told = a, b, {}
     if at is not None:
         d = far.ks(a, b)
-        _put(frame, "ks", d, far.ks_noise(a, b), far.ks_p(d, a, b))
-        _put(frame, "wasserstein", far.wasserstein(a, b, at), far.wasserstein_noise(a, b, at), np.nan)
-        groups = far.equal_parts(a)
-        few, many = far.grouped(a, groups), far.grouped(b, groups)
+        told = _measured("ks", d, far.ks_noise(a, b), far.ks_p(d, a, b))
+        told |= _measured("wasserstein", far.wasserstein(a, b, at), far.wasserstein_noise(a, b, at), np.nan)
+        parts = far.equal_parts(a)
+        few, many = far.grouped(a, parts), far.grouped(b, parts)
     p = far.chi_square_p(few, many)
-    _put(frame, "psi", far.psi(few, many), far.psi_noise(few, many), p)
-    _put(frame, "jensen_shannon", far.jensen_shannon(few, many), far.jensen_shannon_noise(few, many), p)
-    _put(frame, "total_variation", far.total_variation(few, many), far.total_variation_noise(few, many), p)
+    told |= _measured("psi", far.psi(few, many), far.psi_noise(few, many), p)
+    told |= _measured("jensen_shannon", far.jensen_shannon(few, many), far.jensen_shannon_noise(few, many), p)
+    return told | _measured("total_variation", far.total_variation(few, many), far.total_variation_noise(few, many), p)
 
 
 def judge(
@@ -384,10 +393,10 @@ def summary(judged: pd.DataFrame, name: str) -> str:
     rest = len(table) - len(looked)
     tail = f" {rest} could not be evaluated." if rest else ""
     if found.empty:
-        return f"None of {len(looked)} columns drifted from {name}.{tail}"
+        return f"None of {len(looked)} columns drifted from {say_span(name)}.{tail}"
     said = "; ".join(f"**{one.column}** ({one.words})" for one in found.head(5).itertuples())
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"**{len(found)}** of {len(looked)} columns moved from {name}: {said}{more}.{tail}"
+    return f"**{len(found)}** of {len(looked)} columns moved from {say_span(name)}: {said}{more}.{tail}"
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:

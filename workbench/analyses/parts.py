@@ -236,3 +236,15 @@ def say_window(label: str) -> str:
     if text.endswith(" 00:00:00"):
         return text[:-9]
     return f"{text[:-3] if text.endswith(':00') else text} UTC"
+
+
+def say_span(name: str) -> str:
+    """A span of windows as people say it; anything else stays as it is.
+
+    >>> say_span("2026-03-02T00:00:00Z/2026-03-06T00:00:00Z"), say_span("data/last-month")
+    ('2026-03-02 to 2026-03-06', 'data/last-month')
+    """
+    halves = name.split("/")
+    if len(halves) == 2 and all(half.endswith("Z") for half in halves):
+        return " to ".join(say_window(half) for half in halves)
+    return name

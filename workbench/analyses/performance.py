@@ -108,7 +108,7 @@ def measure(cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float =
     tokens_per_second; latency_* and ttft_* (seconds; percentiles of all measured requests, `inverted_cdf` up to a
     bin's width); ttft_goodput (share of measured first tokens within ttft_slo_s). NaN where nothing was measured.
     """
-    frame = pd.concat(list(_levels(cube, roles, slo_s, ttft_slo_s)), ignore_index=True)
+    frame = pd.concat(list(_levels(cube, roles, slo_s, ttft_slo_s))[::-1], ignore_index=True)
     seconds = window_seconds(cube)
     known = [label for label in window_labels(cube) if label not in ("", OUTSIDE)]
     length = np.where(frame["window"] == "", seconds * max(len(known), 1), seconds)
