@@ -98,7 +98,8 @@ class Plan:
         """Whether each bin of each node is one integer."""
         cell, _, shift, _, _ = self.nodes.T
         exponent = (cell & 0x7FF) - 1023
-        return bool(len(cell) and (cell >= 0).all() and (shift == np.clip(MANTISSA_BITS - exponent, 0, 52)).all())
+        fits = (cell >= 0) & (exponent <= MANTISSA_BITS) & (shift == np.clip(MANTISSA_BITS - exponent, 0, 52))
+        return bool(len(cell) and fits.all())
 
     @property
     def arrays(self) -> tuple:
