@@ -106,7 +106,9 @@ def runs(xp: Any, keys: Any, values: Any) -> tuple[Any, Any, Any, Any]:
     return key[first], stop - first, value[first], value[stop - 1]
 
 
-def count_numbers(xp: Any, c: Column, v: Numbers, codes: Any, n: int) -> tuple[np.ndarray, np.ndarray, p.Ragged, p.Ragged]:
+def count_numbers(
+    xp: Any, c: Column, v: Numbers, codes: Any, n: int
+) -> tuple[np.ndarray, np.ndarray, p.Ragged, p.Ragged]:
     """A numeric column by group: ``(moments (n, 6), whole (n, 8), bins, registers)``."""
     whole = p.empty_whole(1, n)[0]
     moments = p.empty_moments(1, n)[0]
@@ -182,12 +184,12 @@ def count_batch(xp: Any, rows: int, read: Read, columns: tuple[Column, ...], axe
         own[:, a] = rest % size
         rest = rest // size
     k = len(columns)
-    labels = []
+    names: list[np.ndarray] = []
     for a, (_, found) in enumerate(encoded):
         used, own[:, a] = np.unique(own[:, a], return_inverse=True)
-        labels.append(found[used])
+        names.append(found[used])
     out = p.Partial(
-        tuple(labels), own, host(xp.bincount(codes, minlength=n)).astype(np.int64),
+        tuple(names), own, host(xp.bincount(codes, minlength=n)).astype(np.int64),
         p.empty_moments(k, n), p.empty_whole(k, n), np.zeros((k, n), np.int64), np.zeros((k, n), np.int64),
     )  # fmt: skip
     for i, c in enumerate(columns):
@@ -348,7 +350,9 @@ def cuda_batches(table: Any, piece: Any) -> Iterable[tuple[int, Read]]:
             column = plain(name)
             if isinstance(column, Words):
                 return Words(cupy.asarray(column.codes), column.words)
-            return Numbers(cupy.asarray(column.values), None if column.valid is None else cupy.asarray(column.valid), column.kind)
+            return Numbers(
+                cupy.asarray(column.values), None if column.valid is None else cupy.asarray(column.valid), column.kind
+            )
 
         yield rows.count, read
 

@@ -449,7 +449,9 @@ def bins_of_cells(cells: np.ndarray, plan: Plan) -> p.Ragged:
     at = at[np.argsort(plan.bin_low[at], kind="stable")]
     cells = cells[at]
     if plan.arrays[-1]:  # bins of one integer: the value is the bin's own
-        value = ordered(plan.bin_low[at] | np.where(plan.bin_low[at] < 0, (1 << plan.bin_bits[at].astype(np.int64)) - 1, 0))
+        value = ordered(
+            plan.bin_low[at] | np.where(plan.bin_low[at] < 0, (1 << plan.bin_bits[at].astype(np.int64)) - 1, 0)
+        )
         bare = cells[:, 1] > cells[:, 2]
         cells[bare, 1:] = value.view(np.float64)[bare, None]
     return {

@@ -4,8 +4,9 @@ Every kernel takes plain arrays and adds into plain arrays, holds no Python obje
 threads count side by side. The same integers come out of ``arrays.py``, which is these loops written as array
 expressions; the tests hold the two equal.
 
-State of a counted column: ``cells`` has one row a bin, ``[count, smallest, largest]``;
-``moments`` one row a group, ``[n, mean, sum, sum((x - mean)**2), smallest, largest]``; ``whole`` one row a group, ``[missing, nan, +inf, -inf, low limb, high limb, smallest, largest]`` (int64).
+State of a counted column: ``cells`` has one row a bin, ``[count, smallest, largest]``; ``moments`` one row a group,
+``[n, mean, sum, sum((x - mean)**2), smallest, largest]``; ``whole`` one row a group (int64),
+``[missing, nan, +inf, -inf, low limb, high limb, smallest, largest]``.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def fold(moments, n, pivot, s1, s2):
 @njit(nogil=True, cache=True)
 def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers, p):
     """Count one float64 column into one group. ``valid`` is Arrow's bitmap, read from bit ``offset`` when ``nulls``."""
-    root, nodes, child, exact = plan
+    root, nodes, child, _ = plan
     buffer = np.empty(BLOCK + 8, np.float64)
     where = np.empty(BLOCK, np.int64)
     hashing = len(registers) > 1

@@ -181,7 +181,8 @@ def make_plan(
                 continue
             spare -= target
             inner.append((part, floor))
-            nodes.append(_fine(_range(-1, int(at + b), part, target, floor, None, True, (int(low + b), shift)), part, floor, heavy))
+            inner_node = _range(-1, int(at + b), part, target, floor, None, True, (int(low + b), shift))
+            nodes.append(_fine(inner_node, part, floor, heavy))
         at += n + REST
         k += 1
     return Plan(np.array(nodes, np.int64).reshape(-1, 5))
