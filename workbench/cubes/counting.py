@@ -327,7 +327,7 @@ class Grouped:
     def partial(self) -> p.Partial:
         n = len(self.groups)
         bins, tops, registers = [], [], []
-        for i, c in enumerate(self.columns):
+        for i in range(len(self.columns)):
             bins.append(p.join_bins(_concat(self.bins[i])) if self.bins[i] else p.empty(p.BIN_TYPES))
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             found = self.registers[i]
