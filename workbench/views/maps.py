@@ -75,7 +75,8 @@ def cells(
         clipping_colors={"min": palette[0], "max": palette[-1]},
         hover_tooltips=words,
         tools=["hover"],
-        colorbar_opts={"title": label, "formatter": _numbers(tick), "width": 12},
+        colorbar_opts={"title": label, "width": 12},
+        hooks=[_ticks(tick)],
         colorbar_position="right",
     )
     layers = [made]
@@ -84,10 +85,7 @@ def cells(
             hv.Rectangles(gone, kdims=box, vdims=["shown", *extra]).opts(
                 fill_alpha=0.0,
                 line_color=None,
-                hatch_pattern="right_diagonal_line",
-                hatch_color=look.NOTHING,
-                hatch_scale=6,
-                hatch_weight=0.6,
+                hooks=[_hatched],
                 hover_tooltips=words,
                 tools=["hover"],
             )
@@ -119,10 +117,23 @@ def _limits(values: pd.Series, log: bool) -> tuple[float, float]:
     return (low, high) if high > low else ((low / 2, high * 2) if log and low > 0 else (low, low + 1.0))
 
 
-def _numbers(form: str) -> Any:
-    from bokeh.models import NumeralTickFormatter
+def _ticks(form: str) -> Any:
+    """A hook that writes the colour bar's numbers: every drawing gets a formatter of its own."""
 
-    return NumeralTickFormatter(format=form)
+    def hook(plot: Any, element: Any) -> None:
+        from bokeh.models import NumeralTickFormatter
+
+        if "colorbar" in plot.handles:
+            plot.handles["colorbar"].formatter = NumeralTickFormatter(format=form)
+
+    return hook
+
+
+def _hatched(plot: Any, element: Any) -> None:
+    """A hook that hatches the cells of an element: HoloViews has no option for it."""
+    glyph = plot.handles["glyph"]
+    glyph.hatch_pattern, glyph.hatch_color = "right_diagonal_line", look.NOTHING
+    glyph.hatch_scale, glyph.hatch_weight = 6, 0.6
 
 
 def nothing(words: str) -> Any:
