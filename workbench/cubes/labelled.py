@@ -89,19 +89,15 @@ def to_dataset(
             "top_bound": wide(bound),
         }
     for dim, tables in (("bins", part.bins), ("tops", part.tops), ("registers", part.registers)):
-        rows: dict[str, list[np.ndarray]] = {key: [] for key in (*RAGGED[dim], "column")}
+        types = {**RAGGED[dim], "column": np.int32}
+        rows: dict[str, list[np.ndarray]] = {key: [] for key in types}
         for i, t in enumerate(tables):
             if len(t["group"]):
-                for key, one in t.items():
-                    rows[key].append(flat[one] if key == "group" else one)
+                for key, one in _in_order(dim, t, flat).items():
+                    rows[key].append(one)
                 rows["column"].append(np.full(len(t["group"]), i, np.int32))
-        types = {**RAGGED[dim], "column": np.int32}
-        joined = {k: np.concatenate(x) if x else np.zeros(0, types[k]) for k, x in rows.items()}
-        keys = {"bins": ("low",), "tops": ("value",), "registers": ("index",)}[dim]
-        if len(joined["group"]):
-            order = _order(joined, keys)
-            joined = {k: v[order] for k, v in joined.items()}
-        data.update({f"{PREFIX[dim]}_{k}": (dim, v) for k, v in joined.items()})
+        for key, parts in rows.items():
+            data[f"{PREFIX[dim]}_{key}"] = (dim, np.concatenate(parts) if parts else np.zeros(0, types[key]))
     kept = [(i, plans[c["name"]]) for i, c in enumerate(columns) if c["name"] in plans]
     plan_rows = [np.column_stack([np.full(len(nodes), i), nodes]) for i, nodes in kept]
     stacked = np.concatenate(plan_rows) if plan_rows else np.zeros((0, 6), np.int64)
@@ -131,11 +127,15 @@ def to_dataset(
     return xr.Dataset(data, coords, attrs)
 
 
-def _order(t: p.Ragged, keys: tuple[str, ...]) -> np.ndarray:
-    if keys == ("value",):
-        _, back = p.factorize(t["value"])
-        return np.lexsort((back, t["column"], t["group"]))
-    return np.lexsort((*(t[k] for k in keys), t["column"], t["group"]))
+def _in_order(dim: str, t: p.Ragged, flat: np.ndarray) -> p.Ragged:
+    """A column's rows by cell, then by bin, value or register."""
+    if dim == "tops":
+        t = p.join_tops(t)
+    group = flat[t["group"]]
+    if np.any(group[1:] < group[:-1]):
+        order = np.argsort(group, kind="stable")
+        return {key: group[order] if key == "group" else one[order] for key, one in t.items()}
+    return {**t, "group": group}
 
 
 def _attr(v: Any) -> Any:

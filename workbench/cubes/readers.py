@@ -384,7 +384,7 @@ def _column(cube: xr.Dataset, column: str) -> int:
 
 
 def _bins(cube: xr.Dataset, i: int) -> p.Ragged:
-    at = np.flatnonzero(cube["bin_column"].values == i)
+    at = slice(*np.searchsorted(cube["bin_column"].values, [i, i + 1]))
     return {k: cube[f"bin_{k}"].values[at] for k in p.BIN_TYPES}
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+COLUMN_NUMBERS = ("_bin_column", "_top_column", "_register_column")  # int32 in a cube, all other integers int64
+
+
 def save_cube(cube: xr.Dataset, path: str | Path) -> Path:
     """Write a cube to a netCDF-4 file, whole or not at all; gives the path back.
 
@@ -79,13 +82,26 @@ def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
             data[f"label_{name}"] = xr.Variable(v.dims, v.values.astype("datetime64[us]").view(np.int64), attrs)
         else:
             attrs |= {"label_dims": json.dumps(v.dims)}
-            data[f"label_{name}"] = xr.Variable(v.dims, v.values, attrs)
+            data[f"label_{name}"] = xr.Variable(v.dims, _narrow(v.values), attrs)
+    # most bins hold a single value: what is kept of their largest is how it differs from the smallest, mostly nothing
+    low, high = (data[f"label_bin_{k}"].values.view(np.int64) for k in ("min", "max"))
+    data["label_bin_max"] = data["label_bin_max"].copy(data=low ^ high)
     plain = xr.Dataset(data, attrs=cube.attrs)
     packed: dict[str, dict[str, Any]] = {k: {"_FillValue": None} for k, v in data.items() if v.dtype.kind == "f"}
     for k, v in data.items():
         if v.size > 64:
             packed.setdefault(k, {}).update(zlib=True, complevel=1, shuffle=True)
     return plain, packed
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Integers in the narrowest type that holds them."""
+    if values.dtype.kind != "i" or not values.size:
+        return values
+    low, high = int(values.min()), int(values.max())
+    return values.astype(
+        next(t for t in (np.int8, np.int16, np.int32, np.int64) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    )
 
 
 def _decoded(stored: xr.Dataset) -> xr.Dataset:
@@ -106,8 +122,12 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
         else:
             dims = tuple(json.loads(v.attrs["label_dims"]))
             values = v.values.view("datetime64[us]") if "time_unit" in v.attrs else v.values
+            if values.dtype.kind == "i":
+                values = values.astype(np.int32 if name.endswith(COLUMN_NUMBERS) else np.int64)
         into = coords if v.attrs["role"] == "coordinate" else data
         into[name.split("_", 1)[1]] = (dims, values, attrs)
+    low, difference = (data[f"bin_{k}"] for k in ("min", "max"))
+    data["bin_max"] = (low[0], (difference[1] ^ low[1].view(np.int64)).view(np.float64), low[2])
     return xr.Dataset(data, coords, stored.attrs)
 
 
