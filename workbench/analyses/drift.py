@@ -332,8 +332,8 @@ def headline(judged: pd.DataFrame) -> list[tuple[str, float | int | str, str, bo
     if top is not None:
         same = judged[judged["drifted"] & (judged["column"] == top["column"]) & (judged["segment"] == top["segment"])]
         figures += [
-            ("drifted since", same["window"][same["window"] != ""].min() if top["window"] else "", "UTC start", None),
-            ("largest in window", top["window"], "UTC start", None),
+            ("drifted since", same["window"][same["window"] != ""].min() if top["window"] else "", "", None),
+            ("largest in window", top["window"], "", None),
             ("in segment", top["segment"] or "all rows", "", None),
         ]
     changed = judged[judged["by"].isin(EXTRA) & (judged["window"] != "" if top is not None else True)]

@@ -6,7 +6,7 @@ by its categories ("model=a, region=b"), all rows together by "".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -108,40 +108,27 @@ def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
     return xr.concat(stacked, dim=SEGMENT), labels
 
 
-def over(cube: xr.Dataset, read: Callable[[xr.Dataset], pd.DataFrame]) -> pd.DataFrame:
-    """What `read` says of a cube's parts, one below the other: all rows, each segment of one axis, and all axes together.
+def tables(cube: xr.Dataset, limit: int = 20) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tidy profile of a cube's parts, and their most frequent values (at most `limit` a part and column).
 
-    All rows and the segments of one axis are read in every window and over all of them; the segments of all axes
-    together over all windows only.
+    Columns: window, segment, column, metric, value; and window, segment, column, value, count, short. All rows and the
+    segments of one axis are there for every window and for all windows together (window ""); the segments of all axes
+    together for all windows only.
     """
-    from workbench.cubes import collapse
+    from workbench.cubes import collapse, profile, top_values
 
-    frames: list[pd.DataFrame] = []
-    timed = WINDOW in cube.dims
+    profiles: list[pd.DataFrame] = []
+    tops: list[pd.DataFrame] = []
     smallest = cube
     for cut in sorted(levels(cube, full=True), key=len, reverse=True):
-        others = [dim for dim in segment_axes(smallest if not cut else cube) if dim not in cut]
-        level = collapse(smallest if not cut else cube, *others) if others else cube
-        if len(cut) == 1 and (smallest is cube or level["count"].size < smallest["count"].size):
-            smallest = level  # the totals need not start from the largest cube again
-        frames.append(read(collapse(level, WINDOW) if timed else level))
-        if timed and len(cut) < 2:
-            frames.append(read(level))
-    return pd.concat(frames[::-1], ignore_index=True)
-
-
-def profile(cube: xr.Dataset) -> pd.DataFrame:
-    """The tidy profile of a cube and of its parts (`over`): window, segment, column, metric, value."""
-    from workbench.cubes import profile as read
-
-    return over(cube, read)
-
-
-def top_values(cube: xr.Dataset, limit: int = 20) -> pd.DataFrame:
-    """The most frequent values of every part of a cube: window, segment, column, value, count, short."""
-    from workbench.cubes import top_values as read
-
-    return over(cube, lambda part: read(part, limit))
+        start = cube if cut else smallest  # the totals need not start from the largest cube again
+        others = [dim for dim in segment_axes(start) if dim not in cut]
+        level = collapse(start, *others) if others else start
+        smallest = level if len(cut) == 1 and level["count"].size < smallest["count"].size else smallest
+        parts = [level] if WINDOW not in level.dims else [collapse(level, WINDOW), *([level] if len(cut) < 2 else [])]
+        profiles += [profile(part) for part in parts]
+        tops += [top_values(part, limit) for part in parts]
+    return pd.concat(profiles[::-1], ignore_index=True), pd.concat(tops[::-1], ignore_index=True)
 
 
 def groups(cube: xr.Dataset) -> dict[str, npt.NDArray[np.intp]]:

@@ -315,7 +315,7 @@ def headline(
         *figures,
         ("slow incidents", len(found), "incidents", not len(found)),
         ("worst segment", segment or "all requests", "", None),
-        ("worst hour", window or "all windows", "UTC start of the window", None),
+        ("worst hour", window or "all windows", "", None),
     ]
 
 
@@ -353,8 +353,11 @@ def summary(measured: pd.DataFrame, found: pd.DataFrame, slo_s: float) -> str:
     return f"{start} Slower than usual: {said}."
 
 
-def told(measured: pd.DataFrame) -> pd.DataFrame:
-    """The figures of all time as a person reads them, one row a segment; times in seconds, shares in %."""
+def told(measured: pd.DataFrame, most: int = 24) -> pd.DataFrame:
+    """The figures of all time as a person reads them, one row a segment; times in seconds, shares in %.
+
+    With more than `most` segments, those of single axes only.
+    """
     part = measured[(measured["window"] == "") & (measured["requests"] > 0)]
     frame = pd.DataFrame(
         {"segment": part[SEGMENT].replace("", "all requests"), "requests": part["requests"].astype(int)}

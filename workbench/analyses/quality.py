@@ -317,7 +317,7 @@ def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | i
     wrong = found[found["weight"] >= 2]
     top = found.iloc[0] if len(wrong) else None
     figures: list[tuple[str, float | int | str, str, bool | None]] = [
-        ("rows", rows, "rows", rows > 0),
+        ("rows", rows, "rows", None if rows else False),
         ("columns", across, "columns", None),
         ("missing share", round(missing, 3), "% of cells", None),
         ("findings", len(wrong), "findings", not len(wrong)),
@@ -325,9 +325,8 @@ def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | i
     ]
     if top is not None:
         figures += [
-            ("worst window", top["window"] or "all windows", "UTC start", None),
+            ("worst window", top["window"] or "all windows", "", None),
             ("worst segment", top["segment"] or "all rows", "", None),
-            ("worst finding", top["words"], "", False),
         ]
     for name, finding in (("new values in", "new value"), ("lost values in", "lost value"), ("arriving late", "late")):
         columns_of = list(dict.fromkeys(found["column"][found["finding"] == finding]))
@@ -365,3 +364,17 @@ def told(found: pd.DataFrame) -> pd.DataFrame:
     """The findings as a person reads them: how bad, what, and the whole in words."""
     grade = found["weight"].map({3: "mend", 2: "look", 1: "note"})
     return pd.DataFrame({"": grade, "finding": found["finding"], "in words": found["words"]})
+
+
+def sound(table: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of `columns` as a person reads them, shares in % of rows."""
+    percent = {f"{WORDS[kind]} (%)": 100 * table[kind] for kind in KINDS if kind == "missing" or table[kind].any()}
+    return pd.DataFrame(
+        {
+            "column": table["column"],
+            "kind": table["kind"],
+            **percent,
+            "verdict": table["verdict"],
+            "in words": table["words"],
+        }
+    )

@@ -87,7 +87,7 @@ def drift_lines(judged: pd.DataFrame, columns: Sequence[str], segment: str = "",
             xlabel="start of the window (UTC)",
             ylim=(0, top),
             show_grid=True,
-            ylabel="distance (KS for numbers, total variation for text)",
+            ylabel="distance (0 to 1)",
             legend_position="right",
         )
     )

@@ -21,6 +21,7 @@ ACCENT = PALETTE[0]
 BAD = PALETTE[5]  # something to look at
 WARN = PALETTE[1]
 GOOD = PALETTE[2]
+FRAME = PALETTE[0]  # round a cell that was found
 NOTHING = "#80808099"  # the hatching of a cell without rows; zero is the faint end of a ramp, never hatched
 LIGHT: dict[str, str] = {
     "background": "#ffffff", "surface": "#f5f7f9", "text": "#1b1f24", "muted": "#59636e", "line": "#d5dae0",
@@ -59,7 +60,8 @@ def neutral(plot: Any, element: Any) -> None:
             axis.major_tick_line_alpha = 0.4
             axis.minor_tick_line_color = None
         for grid in one.grid:
-            grid.grid_line_color = GRID
+            if grid.grid_line_color is not None:  # None: the picture asked for no grid
+                grid.grid_line_color = GRID
         for place in ("left", "right", "above", "below", "center"):
             for thing in getattr(one, place):
                 _paint(thing)

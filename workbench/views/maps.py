@@ -75,7 +75,8 @@ def cells(
         clipping_colors={"min": palette[0], "max": palette[-1]},
         hover_tooltips=words,
         tools=["hover"],
-        colorbar_opts={"title": label, "width": 12},
+        clabel=label,
+        colorbar_opts={"width": 12},
         hooks=[_ticks(tick)],
         colorbar_position="right",
     )
@@ -92,7 +93,7 @@ def cells(
         )
     if marked is not None and part[marked].any():
         layers.append(
-            hv.Rectangles(part[part[marked]], kdims=box).opts(fill_alpha=0.0, line_color=look.TEXT, line_width=1.5)
+            hv.Rectangles(part[part[marked]], kdims=box).opts(fill_alpha=0.0, line_color=look.FRAME, line_width=2)
         )
     ticks = [(at, name) for name, at in place.items()]
     return hv.Overlay(layers).opts(

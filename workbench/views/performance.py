@@ -71,11 +71,13 @@ def _line(slo_s: float, starts: pd.Series) -> Any:
 def slow_map(
     measured: pd.DataFrame, metric: str = "latency_p99", found: pd.DataFrame | None = None, least: int = 1
 ) -> Any:
-    """One percentile of every segment and window. found: incidents, whose windows are framed.
+    """One percentile of every segment of one axis, and of those with incidents, in every window.
 
-    Windows with fewer than `least` requests are hatched.
+    found: incidents, whose windows are framed. Windows with fewer than `least` requests are hatched.
     """
-    part = measured[(measured["window"] != "") & (measured["window"] != "(missing)")].copy()
+    named = set(found["segment"]) if found is not None else set()
+    shown = (measured["segment"].str.count(",") == 0) | measured["segment"].isin(named)
+    part = measured[shown & ~measured["window"].isin(["", "(missing)"])].copy()
     part["seconds"] = part[metric].where(part["requests"] >= least)
     part["name"] = part["segment"].replace("", "all requests")
     part["told"] = [
@@ -161,33 +163,31 @@ def goodput(measured: pd.DataFrame, slo_s: float) -> Any:
     )
 
 
-def goodput_lines(measured: pd.DataFrame, slo_s: float, axis: str = "") -> Any:
-    """Goodput over time for all requests and, when `axis` is named, for each of its values."""
+def goodput_lines(measured: pd.DataFrame, slo_s: float, segments: Sequence[str] = ("",)) -> Any:
+    """Goodput over time of the segments named ("" for all requests); more than a few lines are hard to tell apart."""
     hv = look.extension()
-    own = measured["segment"].str.startswith(f"{axis}=") & (measured["segment"].str.count(",") == 0)
-    part = _timed(
-        measured[(measured["segment"] == "") | own] if axis else measured[measured["segment"] == ""], ["goodput"]
-    )
+    part = _timed(measured[measured["segment"].isin(segments)], ["goodput"])
     if part.empty:
         return maps.nothing("Goodput over time: no windows of time to show")
-    part = part.assign(percent=100 * part["goodput"], name=part["segment"].replace("", "all requests"))
-    names = list(dict.fromkeys(part.sort_values("segment", kind="stable")["name"]))
-    tint = {"all requests": look.TEXT, **look.colours([name for name in names if name != "all requests"])}
-    layers = [
-        hv.Curve(part[part["name"] == name], "start", ["percent", "requests"], label=name).opts(
-            color=tint[name],
-            line_width=1.6,
-            interpolation="steps-post",
-            tools=["hover"],
-            hover_tooltips=[
-                (name.replace("@", ""), "@percent{0.00} % within " + f"{slo_s:g} s"),
-                ("window", "@start{%F %R} UTC"),
-                ("requests", "@requests{0,0}"),
-            ],
-            hover_formatters={"@start": "datetime"},
+    part = part.assign(percent=100 * part["goodput"])
+    tint, layers = dict(zip(segments, (look.TEXT, *look.PALETTE[5:], *look.PALETTE), strict=False)), []
+    for segment in segments[: len(tint)]:
+        name = segment or "all requests"
+        words = [
+            (name.replace("@", ""), "@percent{0.00} % within " + f"{slo_s:g} s"),
+            ("window", "@start{%F %R} UTC"),
+            ("requests", "@requests{0,0}"),
+        ]
+        layers.append(
+            hv.Curve(part[part["segment"] == segment], "start", ["percent", "requests"], label=name).opts(
+                color=tint[segment],
+                line_width=1.8,
+                interpolation="steps-post",
+                tools=["hover"],
+                hover_tooltips=words,
+                hover_formatters={"@start": "datetime"},
+            )
         )
-        for name in names[: look.DRAWN]
-    ]
     low = max(0.0, float(part["percent"].min()) - 3)
     return hv.Overlay(layers).opts(
         **look.base(

@@ -19,7 +19,7 @@ def missing_map(shares: pd.DataFrame, found: pd.DataFrame, kind: str = "missing"
     shares: `analyses.quality.shares`; found: its findings, whose windows are framed. Columns with findings come first.
     """
     part = shares[(shares["segment"] == segment) & (shares["window"] != "")].copy()
-    own = found[found["finding"].isin(["burst", "dip"])]
+    own = found[found["finding"].isin(["burst", "dip", "late"])]
     part["percent"] = 100 * part[kind]
     part["share"] = [
         f"{value:.3g} % of {rows:,} rows" if rows else "no rows"
@@ -75,7 +75,7 @@ def rows(volume: pd.DataFrame) -> Any:
             xlabel="start of the window (UTC)",
             ylabel="rows",
             ylim=(0, top),
-            legend_position="top_left",
+            legend_position="right",
             show_grid=True,
         )
     )
