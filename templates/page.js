@@ -81,9 +81,10 @@
   function drawn(slot) { slot.classList.add("drawn"); }
   async function pictures(id) {
     const data = document.getElementById(id);
-    if (!data || !window.Bokeh) return;
-    const stored = JSON.parse(data.textContent);
-    data.remove();
+    const sent = id === "wb-document" && window.workbenchPictures;
+    if (!(data || sent) || !window.Bokeh) return;
+    const stored = data ? JSON.parse(data.textContent) : await sent;
+    if (data) data.remove();
     for (const [key, item] of Object.entries(stored)) {
       const slot = document.getElementById("wb-" + key);
       if (!slot) continue;
@@ -98,7 +99,7 @@
     }
   }
   function live() { // a session's pictures arrive by the socket
-    if (!document.body.hasAttribute("data-live")) { pictures("wb-document").then(() => { document.body.dataset.ready = "yes"; }); return; }
+    if (!document.body.hasAttribute("data-live")) { pictures("wb-document").finally(() => { document.body.dataset.ready = "yes"; }); return; }
     const started = Date.now();
     const wait = setInterval(() => {
       const slots = Array.from(document.querySelectorAll(".picture"));

@@ -99,6 +99,16 @@ def test_a_panel_object_is_published_as_its_pictures(tmp_path):
     assert [part["kind"] for part in snapshot.read_snapshot(tmp_path).story["sections"][0]["parts"]] == ["picture"]
 
 
+def test_pictures_may_share_a_formatter(tmp_path):
+    from bokeh.models import NumeralTickFormatter
+
+    shared = NumeralTickFormatter(format="0.0")
+    both = [curve().opts(yformatter=shared), curve().opts(yformatter=shared)]
+    column = page(a_run(tmp_path), "T", "Q", sections=[("One", "", both)])
+    assert column._repr_mimebundle_()
+    assert len(json.loads(snapshot.read_snapshot(tmp_path).pictures)) == 2
+
+
 def test_a_damaged_snapshot_says_so(tmp_path):
     (tmp_path / "page.json").write_text('{"title": "half')
     with pytest.raises(WorkbenchError, match="cannot be read"):
@@ -109,7 +119,7 @@ def test_a_damaged_snapshot_says_so(tmp_path):
 def test_tables_align_numbers_and_keep_texts():
     html = table(pd.DataFrame({"who": ["a<b"], "n": [12345], "share": [0.25], "when": [pd.Timestamp("2026-03-01")]}))
     assert (
-        '<td class="text">a&lt;b</td><td>12\u2009345</td><td>0.25</td><td class="text">1 Mar 2026 00:00 UTC</td>'
+        '<td class="text">a&lt;b</td><td>12\u202f345</td><td>0.25</td><td class="text">1 Mar 2026 00:00 UTC</td>'
         in html
     )
 

@@ -119,7 +119,7 @@ def test_names_that_no_folder_has_are_not_found(served, path):
 
 def test_a_file_that_a_run_does_not_offer_is_not_found(served, runs):
     run = next((runs / "waves").iterdir()).name
-    for name in ("pictures.json", "page.json", "..%2frun.json", "cube.nc"):
+    for name in ("results", "page.json", "..%2frun.json", "cube.nc"):
         assert get(f"{served.url}/waves/{run}/{name}")[0] == 404
 
 

@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 
 NAME = "workbench-page"  # the report knows the page among a notebook's outputs by this name
 ROWS = 200  # of a table on a page
+LONG = 60  # characters of a cell that may run over several lines
 Text = str | Sequence[str]
 
 
@@ -41,7 +42,8 @@ def page(
     serving = bool(getattr(run, "serving", False))
     headline = [dict(card) for card in (run.headlines if cards is None else cards)]
     views: dict[str, Any] = {}
-    told = [_section(number, section, views, serving) for number, section in enumerate(sections)]
+    models: dict[str, Any] = {}  # the drawn pictures, where there is no session to draw them
+    told = [_section(number, section, views, None if serving else models) for number, section in enumerate(sections)]
     story: Json = {
         "title": title,
         "question": question,
@@ -55,7 +57,7 @@ def page(
     if serving:
         return _served(run, story, views)
     if run.folder is not None:
-        snapshot.write_snapshot(run.folder, story, views)
+        snapshot.write_snapshot(run.folder, story, models)
     return _inline(run, story, views)
 
 
@@ -103,7 +105,7 @@ def latest_event(run: Any) -> str | None:
 # --- sections ----------------------------------------------------------------------------------------------------------
 
 
-def _section(number: int, section: Any, views: dict[str, Any], serving: bool) -> Json:
+def _section(number: int, section: Any, views: dict[str, Any], models: dict[str, Any] | None) -> Json:
     if not isinstance(section, (tuple, list)) or len(section) != 3 or not isinstance(section[0], str):
         raise WorkbenchError(f"Section {number + 1} of the page is {section!r:.80}; wanted (heading, text, view).")
     heading, text, given = section
@@ -111,7 +113,7 @@ def _section(number: int, section: Any, views: dict[str, Any], serving: bool) ->
     things = list(given) if isinstance(given, (list, tuple)) else ([] if given is None else [given])
     parts: list[Json] = [_text(before)] if before else []
     for place, thing in enumerate(things):
-        parts += _view(f"p{number}-{place}", thing, views, serving, heading)
+        parts += _view(f"p{number}-{place}", thing, views, models, heading)
     return {"heading": heading, "parts": parts + [_text(one) for one in after if one]}
 
 
@@ -119,7 +121,7 @@ def _text(words: str) -> Json:
     return {"kind": "text", "text": words}
 
 
-def _view(key: str, thing: Any, views: dict[str, Any], serving: bool, heading: str) -> list[Json]:
+def _view(key: str, thing: Any, views: dict[str, Any], models: dict[str, Any] | None, heading: str) -> list[Json]:
     import pandas as pd
 
     if thing is None:
@@ -135,19 +137,19 @@ def _view(key: str, thing: Any, views: dict[str, Any], serving: bool, heading: s
     if isinstance(thing, hv.Table):
         return [{"kind": "table", "html": table(thing.dframe())}]
     if isinstance(thing, (hv.core.Dimensioned, hv.core.ViewableTree)):
-        return [_picture(key, thing, views, serving)]
+        return [_picture(key, thing, views, models)]
     from bokeh.models import LayoutDOM
 
     if isinstance(thing, LayoutDOM):
-        return [_picture(key, thing, views, serving)]
+        return [_picture(key, thing, views, models)]
     import panel as pn
 
     if isinstance(thing, pn.viewable.Viewable):
-        if serving:
+        if models is None:
             views[key] = thing
             return [{"kind": "picture", "key": key, "height": int(thing.height or snapshot.FALLBACK)}]
         found = thing.select(lambda one: isinstance(one, (pn.pane.HoloViews, pn.pane.DataFrame)))
-        inner = [_view(f"{key}-{i}", pane.object, views, serving, heading) for i, pane in enumerate(found)]
+        inner = [_view(f"{key}-{i}", pane.object, views, models, heading) for i, pane in enumerate(found)]
         return [part for parts in inner for part in parts]
     raise WorkbenchError(
         f"Section {heading!r} shows a {type(thing).__name__}; "
@@ -155,20 +157,21 @@ def _view(key: str, thing: Any, views: dict[str, Any], serving: bool, heading: s
     )
 
 
-def _picture(key: str, view: Any, views: dict[str, Any], serving: bool) -> Json:
+def _picture(key: str, view: Any, views: dict[str, Any], models: dict[str, Any] | None) -> Json:
     """A picture's place on the page. Outside a session it is drawn once, for its height, its poster and its snapshot."""
-    from bokeh.models import LayoutDOM
-
-    if serving and not isinstance(view, LayoutDOM):
-        views[key] = view
-        return {"kind": "picture", "key": key, "height": _asked_height(view)}
     views[key] = view
-    return {"kind": "picture", "key": key, "height": snapshot.height(snapshot.drawing(view))}
+    if models is None:
+        return {"kind": "picture", "key": key, "height": _asked_height(view)}
+    models[key] = snapshot.drawing(view)
+    return {"kind": "picture", "key": key, "height": snapshot.height(models[key])}
 
 
 def _asked_height(view: Any) -> int:
     import holoviews as hv
+    from bokeh.models import LayoutDOM
 
+    if isinstance(view, LayoutDOM):
+        return snapshot.height(view)
     try:
         options = hv.Store.lookup_options("bokeh", view, "plot").kwargs
     except (KeyError, AttributeError):
@@ -183,7 +186,13 @@ def table(frame: Any) -> str:
 
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
     words = [not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind) for kind in shown.dtypes]
-    side = [' class="text"' if one else "" for one in words]
+    long = [
+        one and shown[name].astype(str).str.len().max() > LONG for one, name in zip(words, shown.columns, strict=True)
+    ]
+    side = [
+        (' class="text long"' if many else ' class="text"') if one else ""
+        for one, many in zip(words, long, strict=True)
+    ]
     head = "".join(f"<th{s}>{escape(str(name))}</th>" for s, name in zip(side, shown.columns, strict=True))
     rows = []
     for row in shown.head(ROWS).itertuples(index=False):

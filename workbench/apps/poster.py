@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 WIDTH, HEIGHT = 1000.0, 300.0
 LEFT, TOP, RIGHT, BOTTOM = 60.0, 12.0, 40.0, 42.0
 FIXED = 'vector-effect="non-scaling-stroke"'  # a line stays as thick when the poster is stretched
-MOST = 1500  # marks of one kind; a poster is a hint, not the picture
+MOST = 400  # marks of one kind; a poster is a hint, not the picture
 
 
 def poster(model: Any) -> str:
@@ -227,12 +227,13 @@ def _boxes(left: Any, right: Any, top: Any, bottom: Any, fills: list[str], alpha
 
     left, right, top, bottom = np.broadcast_arrays(left, right, top, bottom)
     by_fill: dict[str, list[str]] = {}
-    for place in range(min(len(left), MOST)):
+    step = -(-len(left) // (MOST * 5))  # a large map is thinned, and what is left drawn wider
+    for place in range(0, len(left), step or 1):
         x, y = min(left[place], right[place]), min(top[place], bottom[place])
-        w, h = abs(right[place] - left[place]), abs(top[place] - bottom[place])
+        w, h = abs(right[place] - left[place]) * step, abs(top[place] - bottom[place])
         if x == x and y == y and w == w and h == h:
             fill = fills[place] if place < len(fills) else fills[-1]
-            by_fill.setdefault(fill, []).append(f"M{x:.1f} {y:.1f}h{w:.1f}v{h:.1f}h{-w:.1f}z")
+            by_fill.setdefault(fill, []).append(f"M{x:.0f} {y:.0f}h{max(w, 1):.0f}v{h:.0f}h{-max(w, 1):.0f}z")
     return [
         f'<path d="{"".join(d)}" fill={quoteattr(fill)} fill-opacity="{alpha:g}"/>'
         for fill, d in by_fill.items()

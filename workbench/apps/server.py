@@ -22,6 +22,7 @@ from tornado.web import OutputTransform, RequestHandler
 from workbench.apps import shell
 from workbench.apps.live import live_app
 from workbench.apps.site import FILES, Site, index, missing, run_page, unrun_page
+from workbench.apps.snapshot import PICTURES
 from workbench.errors import WorkbenchError
 
 SCRIPTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
@@ -255,7 +256,13 @@ class File(Base):
         self.set_header("Content-Security-Policy", REPORTED if name == "report.html" else "default-src 'none'")
         if name == "notebook.ipynb":
             self.set_header("Content-Disposition", f'attachment; filename="{_plain(notebook)}-{_plain(run)}.ipynb"')
-        self.finish(path.read_bytes())
+        if name == PICTURES:  # a run that is over does not change
+            self.set_header("Cache-Control", "private, max-age=86400, immutable")
+        body = path.read_bytes()
+        if "gzip" in self.request.headers.get("Accept-Encoding", "") and len(body) > 4_000:
+            self.set_header("Content-Encoding", "gzip")
+            body = gzip.compress(body, 1)
+        self.finish(body)
 
 
 class Nothing(RequestHandler):

@@ -145,10 +145,10 @@ def parse_time(time: str | None) -> datetime | None:
 
 
 def number(value: Any) -> str:
-    """A number for reading: whole ones with thin spaces between thousands, others with four significant digits.
+    """A number for reading: whole ones with narrow spaces between thousands, others with four significant digits.
 
     >>> [number(value) for value in (336776, 0.02031, 1234.5678, 3.0, -0.0, None, 6.1e-7, 12_400_000)]
-    ['336\\u2009776', '0.02031', '1\\u2009235', '3', '0', '–', '6.1e-7', '12\\u2009400\\u2009000']
+    ['336\\u202f776', '0.02031', '1\\u202f235', '3', '0', '–', '6.1e-7', '12\\u202f400\\u202f000']
     """
     if value is None or value != value:
         return "–"
@@ -165,9 +165,9 @@ def number(value: Any) -> str:
         shown = f"{value:,.{digits}f}"
         shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
     return (
-        shown.replace(",", "\u2009").replace("-", "\u2212", 1)
+        shown.replace(",", "\u202f").replace("-", "\u2212", 1)
         if shown.startswith("-")
-        else shown.replace(",", "\u2009")
+        else shown.replace(",", "\u202f")
     )
 
 
@@ -175,7 +175,7 @@ def figure(told: Mapping[str, Any]) -> Json:
     """A headline figure as its card shows it: name, text, unit, verdict ("good", "bad" or ""), the full value.
 
     >>> figure({"name": "p99", "value": 1234.56, "unit": "ms", "good": False})["text"]
-    '1\\u2009235'
+    '1\\u202f235'
     """
     value, good = told.get("value"), told.get("good")
     words = isinstance(value, str)

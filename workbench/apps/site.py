@@ -12,7 +12,7 @@ from pathlib import Path
 from workbench.apps import shell
 from workbench.apps.report import REPORT, heading
 from workbench.apps.shell import Json
-from workbench.apps.snapshot import Snapshot, read_snapshot
+from workbench.apps.snapshot import PICTURES, Snapshot, read_snapshot
 from workbench.errors import WorkbenchError, nearest
 from workbench.runs.notebooks import read_cells
 from workbench.runs.records import Record, list_runs, partial, plain_name
@@ -22,6 +22,7 @@ FILES = {
     "report.html": "text/html; charset=utf-8",
     "notebook.ipynb": "application/x-ipynb+json",
     "run.json": "application/json",
+    PICTURES: "application/json",
 }
 
 
@@ -111,7 +112,7 @@ def run_page(site: Site, record: Record, *, latest: bool) -> str:
         },
         links=links,
         older=[_line(one) for one in runs if one.folder != record.folder and not partial(one.folder)][:OLDER],
-        document=published.pictures if published else "",
+        pictures=f"/{name}/{record.folder.name}/{PICTURES}" if published else "",
         scripts=[
             script_address(script)
             for script in ("bokeh", "bokeh-widgets", "bokeh-tables")

@@ -28,11 +28,10 @@ class Snapshot:
     pictures: str
 
 
-def write_snapshot(folder: Path, story: Json, views: Mapping[str, Any]) -> Json:
-    """Writes both files into a run's folder; gives the story back with every picture's poster and height."""
+def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> None:
+    """Writes both files into a run's folder; `models` are the drawn pictures of the story, by key."""
     pictures, posters, scripts = {}, {}, {"bokeh"}
-    for key, view in views.items():
-        model = drawing(view)
+    for key, model in models.items():
         pictures[key] = item(model)
         posters[key] = poster(model)
         scripts |= libraries(model)
@@ -50,7 +49,6 @@ def write_snapshot(folder: Path, story: Json, views: Mapping[str, Any]) -> Json:
     told = {**story, "scripts": sorted(scripts)}
     (folder / PICTURES).write_text(json.dumps(pictures, separators=(",", ":")), encoding="utf-8")
     (folder / PAGE).write_text(json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
-    return story
 
 
 def read_snapshot(folder: Path) -> Snapshot | None:
@@ -80,7 +78,14 @@ def drawing(view: Any) -> Any:
 
         model = hv.render(view, backend="bokeh")
     settle(model)
+    _release(model)
     return model
+
+
+def _release(model: Any) -> None:
+    """Takes a model out of its document: a formatter that two pictures share may be in one document at a time."""
+    if model.document is not None:
+        model.document.clear()
 
 
 def settle(model: Any) -> None:
@@ -116,7 +121,9 @@ def item(model: Any) -> Any:
     """A model as bokeh embeds it: a document of its own with one root."""
     from bokeh.embed import json_item
 
-    return json_item(model)
+    told = json_item(model)
+    _release(model)
+    return told
 
 
 def libraries(model: Any) -> set[str]:
