@@ -315,6 +315,8 @@ def _at(values: np.ndarray, wanted: Any, dim: str) -> np.ndarray:
             hit = np.flatnonzero(np.isnat(values))
         elif values.dtype.kind == "f" and isinstance(e, float) and np.isnan(e):
             hit = np.flatnonzero(np.isnan(values))
+        elif values.dtype == object:  # one by one: numpy's own texts end before their last NUL
+            hit = np.array([i for i, v in enumerate(values.tolist()) if v == e], np.int64)
         else:
             hit = np.flatnonzero(values == e)
         if not len(hit):
