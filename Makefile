@@ -85,15 +85,15 @@ $(BIN)/uv:
 
 $(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
 	@$(SAY) 'installing the package with its pinned versions into .venv (once, a minute or so)'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[demo]'
+	@$(BIN)/uv pip install --compile-bytecode --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml constraints.txt
 	@$(SAY) 'installing the package and its test tools with pinned versions into .venv (once, a minute or so)'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/uv pip install --compile-bytecode --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.gpu: $(BIN)/uv pyproject.toml constraints.txt
 	@$(SAY) 'installing the package with RAPIDS into .venv (once, 3.5 GB)'
-	@$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[gpu,test]'
+	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[gpu,test]'
 	@touch $@ $(VENV)/.test $(VENV)/.demo
