@@ -113,7 +113,10 @@ def _distributed(client: Any, count: Any, tasks: Sequence[tuple], join: Any, pie
     from distributed import as_completed
 
     futures = [client.submit(count, *t, pure=False, retries=2) for t in tasks]
-    weight = {f.key: sum(p.rows if p.rows is not None else p.nbytes for p in t[1]) for f, t in zip(futures, tasks, strict=True)}
+    weight = {
+        f.key: sum(p.rows if p.rows is not None else p.nbytes for p in t[1])
+        for f, t in zip(futures, tasks, strict=True)
+    }
     everything = list(futures)
     try:
         with _bar(pieces, progress) as bar:
@@ -215,9 +218,11 @@ def _cuda(size: int | None) -> Iterator[tuple[Any, int]]:
     from dask_cuda import LocalCUDACluster
     from distributed import Client
 
-    with dask.config.set({"dataframe.backend": "cudf"}), LocalCUDACluster(
-        n_workers=size, dashboard_address=None, silence_logs=40
-    ) as local, Client(local) as client:
+    with (
+        dask.config.set({"dataframe.backend": "cudf"}),
+        LocalCUDACluster(n_workers=size, dashboard_address=None, silence_logs=40) as local,
+        Client(local) as client,
+    ):
         client.run(_use_cudf)
         yield client, len(client.scheduler_info(n_workers=-1)["workers"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MISSING_LABEL = "(missing)"
 NO_TIME = np.iinfo(np.int64).min  # also the integer of NaT
 DAY = 86_400_000_000
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 YEAR_1973 = 94_694_400_000_000
 # names that a cube, or what is read off one, has for itself: an axis of that name would hide them
 RESERVED = {
@@ -96,6 +98,8 @@ class Period:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.every, str):
+            raise WorkbenchError(_no_length(self.every))
         _offset(self.every)
         _zone(self.tz)
 
@@ -189,7 +193,7 @@ class Bins:
     def __post_init__(self) -> None:
         if self.edges is not None:
             object.__setattr__(self, "edges", tuple(float(e) for e in self.edges))
-            if not self.edges or list(self.edges) != sorted(set(self.edges)):
+            if not self.edges or any(not a < b for a, b in itertools.pairwise((-np.inf, *self.edges))):
                 raise WorkbenchError(
                     f"Bins({self.column!r}) got edges {self.edges}: give one or more, ascending, no two alike."
                 )
@@ -284,6 +288,10 @@ def _zone(tz: str) -> None:
         ) from None
 
 
+def _no_length(every: Any) -> str:
+    return f"{every!r} is not a length of time; use a pandas offset such as '15min', 'h', 'D', 'W', 'MS' or '7D'."
+
+
 @lru_cache(maxsize=256)
 def _offset(every: str) -> tuple[int | None, tuple[int, str]]:
     """``(width in microseconds, ...)`` for windows shorter than a day, else ``(None, (multiple, unit offset))``."""
@@ -291,19 +299,16 @@ def _offset(every: str) -> tuple[int | None, tuple[int, str]]:
     from pandas.tseries import offsets as o
 
     offset: Any = None
-    old = re.fullmatch(r"(\d*)([MQYAdw])", every) if isinstance(every, str) else None
+    old = re.fullmatch(r"(\d*)([MQYAdw])", every)
     said = every if old is None else old[1] + {"M": "MS", "Q": "QS", "Y": "YS", "A": "YS", "d": "D", "w": "W"}[old[2]]
-    if isinstance(said, str):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                offset = pd.tseries.frequencies.to_offset(said)
-        except (ValueError, TypeError, AttributeError, Warning):
-            offset = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            offset = pd.tseries.frequencies.to_offset(said)
+    except (ValueError, TypeError, AttributeError, Warning):
+        offset = None
     if offset is None or offset.n < 1:
-        raise WorkbenchError(
-            f"{every!r} is not a length of time; use a pandas offset such as '15min', 'h', 'D', 'W', 'MS' or '7D'."
-        )
+        raise WorkbenchError(_no_length(every))
     if isinstance(offset, o.Tick):
         width = pd.Timedelta(offset)
         micros, finer = divmod(width.as_unit("ns").value, 1000)
@@ -322,9 +327,8 @@ def _offset(every: str) -> tuple[int | None, tuple[int, str]]:
     if isinstance(offset, o.BusinessMonthEnd | o.BQuarterEnd | o.BYearEnd | o.SemiMonthEnd):
         return None, (offset.n, f"after {offset.base.freqstr}")
     if isinstance(offset, o.Week):
-        days = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
         weekday = 6 if offset.weekday is None else offset.weekday
-        return None, (offset.n, f"W-{days[(weekday + 1) % 7]}")
+        return None, (offset.n, f"W-{WEEKDAYS[(weekday + 1) % 7]}")
     return None, (offset.n, offset.base.freqstr)
 
 
@@ -338,21 +342,11 @@ def _years(first: int, last: int) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def _edges(unit: str, tz: str, first_year: int, last_year: int) -> tuple[np.ndarray, int]:
     """Starts of every window of one unit in UTC microseconds, and the position of the first one from 1900 on."""
-    import pandas as pd
 
-    def naive(year: int, month: int, day: int) -> pd.Timestamp:
-        return pd.Timestamp(year=year, month=month, day=day).as_unit("us")
-
-    def between(first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-        day = pd.Timedelta(days=1)
-        if unit.startswith("after "):  # an end's window stops with its day
-            return pd.date_range(first - day, last - day, freq=unit[6:], unit="us") + day
-        return pd.date_range(first, last, freq=unit, unit="us")
-
-    edges = between(naive(1900, 1, 1), naive(last_year, 12, 31))
+    edges = _naive(unit, "1900-01-01", f"{last_year:04}-12-31")
     zero = 0
     if first_year < 1900:
-        before = between(naive(1, 1, 8), naive(1899, 12, 31))
+        before = _naive(unit, "0001-01-02", "1899-12-31")
         zero = len(before)
         edges = before.append(edges)
     if tz != "UTC":
@@ -366,7 +360,25 @@ def _edges(unit: str, tz: str, first_year: int, last_year: int) -> tuple[np.ndar
     if first_year < 1900 and out[0] > floor:
         out, zero = np.concatenate([[floor], out]), zero + 1
     elif first_year >= 1900 and out[0] > np.datetime64("1900-01-01", "us").astype(np.int64):
-        early = between(naive(1895, 1, 1), naive(1899, 12, 31))
-        head = early[-1:].to_numpy().astype("datetime64[us]").view(np.int64)
+        head = _naive(unit, "1895-01-01", "1899-12-31")[-1:].to_numpy().astype("datetime64[us]").view(np.int64)
         out, zero = np.concatenate([head, out]), zero + 1
     return out, zero
+
+
+def _naive(unit: str, first: str, last: str) -> pd.DatetimeIndex:
+    """Local starts of the windows of one unit from one day to another, both included."""
+    import pandas as pd
+
+    days = np.arange(first, np.datetime64(last, "D") + 1, dtype="datetime64[D]")
+    weekday = (days.view(np.int64) + 3) % 7  # 1970 began on a Thursday
+    if unit == "D":
+        return pd.DatetimeIndex(days.astype("datetime64[us]"))
+    if unit == "B":
+        return pd.DatetimeIndex(days[weekday < 5].astype("datetime64[us]"))
+    if unit.startswith("W-"):
+        return pd.DatetimeIndex(days[weekday == WEEKDAYS.index(unit[2:])].astype("datetime64[us]"))
+    begin, end = (pd.Timestamp(edge.astype("datetime64[us]").astype(object)).as_unit("us") for edge in days[[0, -1]])
+    if not unit.startswith("after "):
+        return pd.date_range(begin, end, freq=unit, unit="us")
+    day = pd.Timedelta(days=1)  # an end's window stops with its day
+    return pd.date_range(begin - day, end - day, freq=unit[6:], unit="us") + day

@@ -64,9 +64,11 @@ class MemoryTable:
 
     def __getstate__(self) -> dict[str, Any]:
         # written as a stream, since a pickled slice of an Arrow table carries the whole of it
+        rows = MemoryRows(self.data, self.schema)
+        plain = pa.table({name: rows.column(name) for name in self.schema.names}).unify_dictionaries()
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self.data.schema) as stream:
-            stream.write_table(self.data.unify_dictionaries())
+        with pa.ipc.new_stream(sink, plain.schema) as stream:
+            stream.write_table(plain)
         return {"data": sink.getvalue().to_pybytes(), "source": self.source, "first": self.first}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -90,11 +92,15 @@ class MemoryTable:
         """Twelve hex digits that are the same for the same rows, however they are chunked or sliced."""
         sink = hashlib.sha256(str(self.data.schema).encode())
         for start in range(0, self.data.num_rows, PIECE_ROWS):
-            for batch in self.data.slice(start, PIECE_ROWS).combine_chunks().to_batches():
-                sink.update(memoryview(batch.serialize()))
-                for column in batch.columns:
-                    if pa.types.is_dictionary(column.type):
-                        sink.update(memoryview(pa.record_batch([column.dictionary], ["words"]).serialize()))
+            rows = MemoryRows(self.data.slice(start, PIECE_ROWS), self.schema)
+            columns = [rows.column(name).combine_chunks() for name in self.schema.names]
+            for column in columns:
+                array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
+                if pa.types.is_dictionary(array.type):
+                    sink.update(memoryview(pa.record_batch([array.dictionary], ["words"]).serialize()))
+                    array = array.indices
+                if len(array):
+                    sink.update(memoryview(pa.record_batch([array], ["values"]).serialize()))
         return sink.hexdigest()[:12]
 
     @property

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 
+from workbench.cubes.labelled import FORMAT
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -57,8 +60,8 @@ def open_cube(path: str | Path) -> xr.Dataset:
         with xr.open_dataset(path, engine="h5netcdf", decode_cf=False) as stored:
             stored.load()
         return _decoded(stored)
-    except WorkbenchError:
-        raise
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{path} cannot be read as a cube: {error}.") from None
     except Exception as error:
         raise WorkbenchError(
             f"{path} cannot be read as a cube ({type(error).__name__}: {str(error)[:200]}); count it again."
@@ -73,16 +76,17 @@ def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
     for name, v in cube.variables.items():
         attrs = dict(v.attrs)
         attrs["role"] = "coordinate" if name in cube.coords else "variable"
+        kept, dims = _escaped(str(name)), [_escaped(str(d)) for d in v.dims]
         if v.dtype == object:
             raw = json.dumps(v.values.tolist(), ensure_ascii=True).encode()
             attrs |= {"text_dims": json.dumps(v.dims)}
-            data[f"text_{name}"] = xr.Variable((f"bytes_{name}",), np.frombuffer(raw, np.uint8), attrs)
+            data[f"text_{kept}"] = xr.Variable((f"bytes_{kept}",), np.frombuffer(raw, np.uint8), attrs)
         elif v.dtype.kind == "M":
             attrs |= {"time_unit": "us", "label_dims": json.dumps(v.dims)}
-            data[f"label_{name}"] = xr.Variable(v.dims, v.values.astype("datetime64[us]").view(np.int64), attrs)
+            data[f"label_{kept}"] = xr.Variable(dims, v.values.astype("datetime64[us]").view(np.int64), attrs)
         else:
             attrs |= {"label_dims": json.dumps(v.dims)}
-            data[f"label_{name}"] = xr.Variable(v.dims, _narrow(v.values), attrs)
+            data[f"label_{kept}"] = xr.Variable(dims, _narrow(v.values), attrs)
     # most bins hold a single value: what is kept of their largest is how it differs from the smallest, mostly nothing
     low, high = (data[f"label_bin_{k}"].values.view(np.int64) for k in ("min", "max"))
     data["label_bin_max"] = data["label_bin_max"].copy(data=low ^ high)
@@ -92,6 +96,11 @@ def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
         if v.size > 64:
             packed.setdefault(k, {}).update(zlib=True, complevel=1, shuffle=True)
     return plain, packed
+
+
+def _escaped(name: str) -> str:
+    """A name without what HDF5 gives a meaning of its own: "/" is written as "%2F"."""
+    return re.sub(r"[%/\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
@@ -108,7 +117,9 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
     import xarray as xr
 
     if "axes" not in stored.attrs:
-        raise WorkbenchError("the file holds no cube")
+        raise WorkbenchError("it holds no cube")
+    if int(stored.attrs.get("format", 0)) > FORMAT:
+        raise WorkbenchError("it was written by a newer workbench; install that one")
     data: dict[str, Any] = {}
     coords: dict[str, Any] = {}
     for name, v in stored.variables.items():
@@ -125,7 +136,7 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
             if values.dtype.kind == "i":
                 values = values.astype(np.int32 if name.endswith(COLUMN_NUMBERS) else np.int64)
         into = coords if v.attrs["role"] == "coordinate" else data
-        into[name.split("_", 1)[1]] = (dims, values, attrs)
+        into[unquote(name.split("_", 1)[1])] = (dims, values, attrs)
     low, difference = (data[f"bin_{k}"] for k in ("min", "max"))
     data["bin_max"] = (low[0], (difference[1] ^ low[1].view(np.int64)).view(np.float64), low[2])
     return xr.Dataset(data, coords, stored.attrs)
