@@ -120,6 +120,12 @@
       fold.addEventListener("toggle", draw);
       draw();
     }
+    for (const link of document.querySelectorAll("a[data-opens]")) {
+      const words = link.textContent;
+      link.addEventListener("click", () => { link.textContent = link.dataset.opens; });
+      window.addEventListener("pageshow", () => { link.textContent = words; }); // come back to
+    }
+    for (const form of document.querySelectorAll("form.live")) form.addEventListener("submit", () => { form.classList.add("busy"); });
     for (const control of document.querySelectorAll("form.live input, form.live select")) control.addEventListener("change", () => { if (control.reportValidity()) control.form.requestSubmit(); });
     live();
   }

@@ -105,7 +105,7 @@ def test_pictures_may_share_a_formatter(tmp_path):
     shared = NumeralTickFormatter(format="0.0")
     both = [curve().opts(yformatter=shared), curve().opts(yformatter=shared)]
     column = page(a_run(tmp_path), "T", "Q", sections=[("One", "", both)])
-    assert column._repr_mimebundle_()
+    assert column.get_root()
     assert len(json.loads(snapshot.read_snapshot(tmp_path).pictures)) == 2
 
 

@@ -6,14 +6,18 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.apps.conftest import Served
 from workbench.apps.server import loopback, make_server
 from workbench.apps.site import Site, index, run_page
 from workbench.errors import WorkbenchError
+from workbench.runs.notebooks import notebook_hash, read_cells
 
 
 def get(url: str, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -230,6 +234,28 @@ def test_an_injected_cell_is_not_executed(site):
         cell["source"] = "raise SystemExit('executed')"
     path.write_text(json.dumps(book))
     assert "frame" in execute(site.find("waves"))
+
+
+def test_other_pages_answer_while_a_live_page_is_made(runs, notebooks, tmp_path):
+    folder = tmp_path / "runs" / "slow" / "20260101T000000Z"
+    folder.mkdir(parents=True)
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists():\n    time.sleep(0.02)"
+    book = new_notebook(cells=[new_code_cell(wait)])
+    nbformat.write(book, folder / "notebook.ipynb")
+    told = {"status": "good", "notebook": "slow", "notebook_hash": notebook_hash(read_cells(folder / "notebook.ipynb"))}
+    (folder / "run.json").write_text(json.dumps(told))
+    server = Served(tmp_path / "runs", notebooks)
+    try:
+        with ThreadPoolExecutor(1) as other:
+            live = other.submit(get, server.url + "/live/slow")
+            assert get(server.url + "/slow/")[0] == 200
+            assert not live.done()
+            (tmp_path / "go").touch()
+            status, _, html = live.result(timeout=60)
+        assert status == 400
+        assert "does not end with a page" in html
+    finally:
+        server.stop()
 
 
 # --- where it listens, how it ends -------------------------------------------------------------------------------------

@@ -1,16 +1,18 @@
 """A live page: a notebook executed in a Panel session that opens what a run stored.
 
 The code that runs is a run's own copy, and only when its cells are those the run has recorded. A session computes nothing
-on tables; it runs on the server's event loop and has to be short.
+on tables.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 from workbench.apps import shell
@@ -22,10 +24,15 @@ MAGIC = re.compile(r"^\s*[%!?]")
 Find = Callable[[str, str | None], Record]
 
 
-def live_app(find: Find, hosts: Callable[[str], bool]) -> Callable[[Any], None]:
-    """A Panel application for /live/<notebook>/<run>; `find` gives the record of a name or raises WorkbenchError."""
+def live_app(find: Find, hosts: Callable[[str], bool], worker: Executor) -> Any:
+    """A Panel application for /live/<notebook>/<run>; `find` gives the record of a name or raises WorkbenchError.
 
-    def app(doc: Any) -> None:
+    Its sessions are filled one after another by `worker`, beside the event loop, so that published pages answer meanwhile.
+    """
+    from panel.io.application import Application
+    from panel.io.state import set_curdoc
+
+    def fill(doc: Any) -> None:
         import panel as pn
 
         asked = pn.state.route_params
@@ -47,7 +54,17 @@ def live_app(find: Find, hosts: Callable[[str], bool]) -> Callable[[Any], None]:
             logging.getLogger("workbench").exception("the live page of %s failed", asked.get("notebook"))
             fill_error(doc, 500, "The live page failed", f"{type(error).__name__}: {error}")
 
-    return app
+    def fill_in_its_place(doc: Any) -> None:
+        with set_curdoc(doc):
+            fill(doc)
+
+    class Live(Application):
+        async def on_session_created(self, session_context: Any) -> None:
+            await super().on_session_created(session_context)
+            self._set_session_prefix(session_context._document)
+            await asyncio.get_running_loop().run_in_executor(worker, fill_in_its_place, session_context._document)
+
+    return Live()
 
 
 def execute(record: Record) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import ipaddress
 import json
 import signal
 import socket
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,13 @@ def serve(
         signal.signal(number, lambda *_: loop.add_callback_from_signal(loop.stop))
     name = f"[{address}]" if ":" in address else address
     say(f"Serving {Path(runs_dir)} at http://{name}:{server.port} (Ctrl-C stops it)")
-    threading.Thread(target=_warm, name="warm", daemon=True).start()
+    warm = server.workbench_worker.submit(_warm)
     try:
         loop.start()
     finally:
         server.stop(wait=False)
+        warm.cancel()
+        server.workbench_worker.shutdown(wait=False, cancel_futures=True)
         say("Stopped.")
 
 
@@ -85,8 +88,6 @@ def make_server(
             f"The address {address!r} can be reached from other machines, and these pages ask nobody who they are; "
             "serve on localhost, or allow it (--allow-remote) behind something that asks."
         )
-    from panel.io.application import Application
-    from panel.io.handlers import FunctionHandler
     from panel.io.server import get_server
 
     site = Site(Path(runs_dir).resolve(), Path(notebooks_dir).resolve())
@@ -102,8 +103,8 @@ def make_server(
     ]
     port = port or free_port()
     _try_port(address, port)
-    live = live_app(site.find, hosts)
-    apps = {route: Application(FunctionHandler(live)) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
+    worker = ThreadPoolExecutor(1, thread_name_prefix="live")  # one, because plotting libraries are not made for more
+    apps = {route: live_app(site.find, hosts, worker) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
     server = get_server(
         apps,
         port=port,
@@ -118,6 +119,7 @@ def make_server(
         default_handler_class=Nothing,
         log_function=lambda handler: None,
     )
+    server.workbench_worker = worker
     server._tornado.add_transform(Headers)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
@@ -164,15 +166,14 @@ def _hosts(address: str, allow_remote: bool) -> Callable[[str], bool]:
 
 
 def _warm() -> None:
-    """Imports what live pages need while nobody waits for it."""
-    import contextlib
+    """Imports what live pages need, before somebody waits for it."""
+    from importlib import import_module
 
-    with contextlib.suppress(ImportError):
-        import workbench.cubes
-        from workbench.views import look
-
-        look.extension()
-        assert workbench.cubes
+    for name in ("workbench.views.look", "workbench.cubes", "h5netcdf", "dask.array", "scipy.stats"):
+        with suppress(ImportError):
+            import_module(name)
+    look = import_module("workbench.views.look")
+    look.extension()
 
 
 # --- what answers ------------------------------------------------------------------------------------------------------
