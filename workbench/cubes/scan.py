@@ -136,9 +136,7 @@ def recounted(part: Any, table: Any, columns: tuple, crew: Any, progress: bool |
                 values = low * (1 - share) + high * share
                 whole = c.kind in ("integer", "boolean", "time")
                 values = np.round(values) if whole else values
-                plan = make_plan(
-                    values, bins=c.asked.bins or 12_288, relative=c.asked.relative, whole_numbers=whole
-                )
+                plan = make_plan(values, bins=c.asked.bins or 12_288, relative=c.asked.relative, whole_numbers=whole)
                 wide[i] = replace(c, plan=plan)
         again = {i: c for i, c in wide.items() if c.plan != columns[i].plan}
         if not again:
