@@ -196,6 +196,8 @@ def _pooled(a: Any, b: Any, other: Any) -> tuple[Any, Any, str]:
     rows = b.sum(-1, keepdims=True)
     shares = np.divide(b, rows, out=np.zeros_like(b), where=rows >= 100).max(0)
     keep = np.maximum(a / max(total, 1), shares) >= RARE
+    if total and a[~keep].sum() > MANY * total:
+        return a, b, "most rows hold a value that is rare"
     return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), ""
 
 
@@ -329,13 +331,12 @@ def headline(judged: pd.DataFrame) -> list[tuple[str, float | int | str, str, bo
         ("largest distance", round(largest, 4) if np.isfinite(largest) else 0.0,
          "of 1" if top is None else LONG[top["metric"]], top is None),
     ]  # fmt: skip
-    if top is not None:
+    if top is not None and top["window"]:
         same = judged[judged["drifted"] & (judged["column"] == top["column"]) & (judged["segment"] == top["segment"])]
-        figures += [
-            ("drifted since", same["window"][same["window"] != ""].min() if top["window"] else "", "", None),
-            ("largest in window", top["window"], "", None),
-            ("in segment", top["segment"] or "all rows", "", None),
-        ]
+        since = same["window"][same["window"] != ""].min()
+        figures += [("drifted since", since, "", None), ("largest in window", top["window"], "", None)]
+    if top is not None:
+        figures.append(("in segment", top["segment"] or "all rows", "", None))
     changed = judged[judged["by"].isin(EXTRA) & (judged["window"] != "" if top is not None else True)]
     names = list(changed.sort_values("size", ascending=False, kind="stable")["column"].drop_duplicates())
     if names:

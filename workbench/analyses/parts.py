@@ -6,7 +6,7 @@ by its categories ("model=a, region=b"), all rows together by "".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -78,20 +78,6 @@ def levels(cube: xr.Dataset, *, full: bool = False) -> list[tuple[str, ...]]:
     return [*cuts, tuple(dims)] if full and len(dims) > 1 else cuts
 
 
-def segments(cube: xr.Dataset, *, full: bool = False) -> Iterator[tuple[str, xr.Dataset]]:
-    """Each segment's name and its cube over the windows alone, all rows first ("")."""
-    from workbench.cubes import collapse, select
-
-    dims = segment_axes(cube)
-    for cut in levels(cube, full=full):
-        others = [dim for dim in dims if dim not in cut]
-        level = collapse(cube, *others) if others else cube
-        for labels in product(*(level[dim].values for dim in cut)):
-            part = select(level, **dict(zip(cut, labels, strict=True))) if cut else level
-            if not cut or int(part["count"].sum()):
-                yield segment_name(cut, labels), part
-
-
 def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
     """The counts `name` ("count", "missing", ...) of every segment, stacked on dims (segment, window, ...); the names."""
     dims, stacked, labels = segment_axes(cube), [], []
@@ -120,7 +106,7 @@ def tables(cube: xr.Dataset, limit: int = 20) -> tuple[pd.DataFrame, pd.DataFram
     profiles: list[pd.DataFrame] = []
     tops: list[pd.DataFrame] = []
     smallest = cube
-    for cut in sorted(levels(cube, full=True), key=len, reverse=True):
+    for cut in reversed(levels(cube, full=True)):
         start = cube if cut else smallest  # the totals need not start from the largest cube again
         others = [dim for dim in segment_axes(start) if dim not in cut]
         level = collapse(start, *others) if others else start

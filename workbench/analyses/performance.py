@@ -123,7 +123,7 @@ def _levels(cube: xr.Dataset, roles: Roles, slo_s: float, ttft_slo_s: float) -> 
     counts = _counts(cube, roles, slo_s, ttft_slo_s)
     whole = collapse(cube, roles.status) if roles.status in cube["count"].dims else cube
     smallest = whole
-    for cut in sorted(levels(whole, full=True), key=len, reverse=True):
+    for cut in reversed(levels(whole, full=True)):
         start = whole if cut else smallest
         others = [dim for dim in segment_axes(start) if dim not in cut]
         level = collapse(start, *others) if others else start

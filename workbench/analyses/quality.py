@@ -31,10 +31,11 @@ from workbench.analyses.parts import (
 KINDS = ("missing", "nan", "infinite")
 WORDS = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
 SEEN = 20  # rows of a value to expect before its absence (or its first presence) means something
+FOLLOWED = 10  # changes of one column that are told one by one
 SHARE = 0.01  # values below this share are not followed
 # How bad each finding is, the worst first: 3 wrong now, 2 look at it, 1 good to know.
 WEIGHT = {"empty column": 2, "burst": 3, "dip": 2, "no rows": 3, "few rows": 3, "many rows": 2, "lost value": 3, "late": 2,
-          "new value": 2, "constant": 1, "infinite": 2, "nan": 1}  # fmt: skip
+          "new value": 2, "restless": 1, "constant": 1, "infinite": 2, "nan": 1}  # fmt: skip
 COLUMNS = ("finding", "column", "segment", "window", "until", "windows", "value", "usual", "rows", "weight", "words")
 
 
@@ -147,6 +148,8 @@ def _bursts(cube: xr.Dataset, least: int, points: float, alpha: float) -> Iterat
     frame = shares(cube).sort_values(["column", SEGMENT, WINDOW], kind="stable", ignore_index=True)
     frame = frame[frame[WINDOW] != "(missing)"].reset_index(drop=True)
     across = frame[WINDOW].nunique()
+    if not across:
+        return
     for kind in KINDS:
         part = frame[f"{kind}_rows"].to_numpy().reshape(-1, across)
         if not part.any():
@@ -240,29 +243,43 @@ def _values(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
         yield from _changes(column, counts, [labels[at] for at in kept], least)
 
 
-def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -> Iterator[dict[str, Any]]:
-    rows = counts.sum(axis=1).to_numpy()
+def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -> list[dict[str, Any]]:
+    """Values whose absence, or first presence, chance does not explain; in one row when there are very many."""
+    rows, found = counts.sum(axis=1).to_numpy(), []
     for value in counts.columns:
         k = counts[value].to_numpy()
-        first = int(np.argmax(k > 0))
-        share = k.sum() / max(rows[k > 0].sum(), 1)
-        if share < SHARE:
+        seen = np.flatnonzero(k)
+        if k.sum() < SEEN or k.sum() < SHARE * rows[seen[0] : seen[-1] + 1].sum():
             continue
-        for gap in _runs(k == 0, np.zeros(len(k))):
-            expected = share * rows[gap].sum()
-            if expected < SEEN or rows[gap].sum() < least:
-                continue
-            before, after = labels[gap.start], labels[gap.stop - 1]
-            if gap.start == 0:
-                words = f"{column}: {value!r} appears at {say_window(labels[first])} ({say_share(share)} of rows since)"
-                yield _row("new value", words, column=column, window=labels[first], until=labels[-1],
-                           windows=len(k) - first, value=share, usual=0.0, rows=k.sum())  # fmt: skip
-                continue
-            span = _say_span(before, after, gap.stop - gap.start)
-            span = f"since {say_window(before)}" if gap.stop == len(k) else span
-            words = f"{column}: {value!r} is gone {span}, usually {say_share(share)} of rows"
-            yield _row("lost value", words, column=column, window=before, until=after, windows=gap.stop - gap.start,
-                       value=0.0, usual=share, rows=expected)  # fmt: skip
+        share = k.sum() / rows[seen[0] : seen[-1] + 1].sum()
+        gaps = sorted(_runs(k == 0, np.zeros(len(k))), key=lambda gap: -rows[gap].sum())
+        inner = [rows[gap].sum() for gap in gaps if gap.start > seen[0] and gap.stop <= seen[-1]]
+        for gap in gaps:
+            size, at_end = rows[gap].sum(), gap.stop > seen[-1] or gap.start < seen[0]
+            # A value that comes and goes by habit is gone, or new, only when it is for much longer than is usual.
+            usual = max(inner, default=0.0) if at_end else sorted([0.0, *inner])[-2] if len(inner) > 1 else 0.0
+            if share * size >= SEEN and size >= least and size > 3 * usual:
+                found.append(_change(column, str(value), gap, share, size, k, labels))
+    if len(found) <= FOLLOWED:
+        return found
+    first = min(one["window"] for one in found)
+    words = f"{column}: {len(found)} of its values appear or vanish, first at {say_window(first)}"
+    return [_row("restless", words, column=column, window=first, rows=max(one["rows"] for one in found))]
+
+
+def _change(
+    column: str, value: str, gap: slice, share: float, size: float, k: Any, labels: list[str]
+) -> dict[str, Any]:
+    count, before, after = gap.stop - gap.start, labels[gap.start], labels[gap.stop - 1]
+    if gap.start == 0:
+        since = labels[gap.stop]
+        words = f"{column}: {value!r} appears at {say_window(since)} ({say_share(share)} of rows since)"
+        about = {"window": since, "until": labels[-1], "windows": len(k) - gap.stop, "rows": k.sum()}
+        return _row("new value", words, column=column, value=share, usual=0.0, **about)
+    span = f"since {say_window(before)}" if gap.stop == len(k) else _say_span(before, after, count)
+    words = f"{column}: {value!r} is gone {span}, usually {say_share(share)} of rows"
+    about = {"window": before, "until": after, "windows": count, "rows": share * size}
+    return _row("lost value", words, column=column, value=0.0, usual=share, **about)
 
 
 def _moment(microseconds: float) -> str:
@@ -328,11 +345,30 @@ def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | i
             ("worst window", top["window"] or "all windows", "", None),
             ("worst segment", top["segment"] or "all rows", "", None),
         ]
+    figures += _most_missing(cube)
     for name, finding in (("new values in", "new value"), ("lost values in", "lost value"), ("arriving late", "late")):
         columns_of = list(dict.fromkeys(found["column"][found["finding"] == finding]))
         if columns_of:
             figures.append((name, ", ".join(columns_of), "", None))
     return figures
+
+
+def _most_missing(cube: xr.Dataset, least: int = 30) -> list[tuple[str, float | int | str, str, bool | None]]:
+    """The highest missing share of a column in one window, of columns that are not missing everywhere."""
+    table = shares(cube)
+    table = table[(table[SEGMENT] == "") & (table[WINDOW] != OUTSIDE) & (table["rows"] >= least)]
+    table = table[table.groupby("column")["missing"].transform("min") < 1] if len(table) else table
+    if table.empty or not table["missing"].max() > 0:
+        return []
+    top = table.loc[table["missing"].idxmax()]
+    return [
+        (
+            "most missing",
+            round(100 * float(top["missing"]), 3),
+            f"% of {top['column']}, {say_window(top[WINDOW])}",
+            None,
+        )
+    ]
 
 
 def closest(found: pd.DataFrame, shares: pd.DataFrame, most: int = 8) -> tuple[str, tuple[str, ...]]:

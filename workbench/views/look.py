@@ -21,7 +21,6 @@ ACCENT = PALETTE[0]
 BAD = PALETTE[5]  # something to look at
 WARN = PALETTE[1]
 GOOD = PALETTE[2]
-FRAME = PALETTE[0]  # round a cell that was found
 NOTHING = "#80808099"  # the hatching of a cell without rows; zero is the faint end of a ramp, never hatched
 LIGHT: dict[str, str] = {
     "background": "#ffffff", "surface": "#f5f7f9", "text": "#1b1f24", "muted": "#59636e", "line": "#d5dae0",

@@ -93,7 +93,9 @@ def cells(
         )
     if marked is not None and part[marked].any():
         layers.append(
-            hv.Rectangles(part[part[marked]], kdims=box).opts(fill_alpha=0.0, line_color=look.FRAME, line_width=2)
+            hv.Rectangles(part[part[marked]], kdims=box).opts(
+                fill_alpha=0.0, line_color=look.ACCENT if colour != look.ACCENT else look.BAD, line_width=2
+            )
         )
     ticks = [(at, name) for name, at in place.items()]
     return hv.Overlay(layers).opts(
@@ -101,6 +103,7 @@ def cells(
             height,
             yticks=ticks,
             ylim=(-0.6, len(shown) - 0.4),
+            xlim=(part["start"].min(), part["end"].max()),
             xlabel="start of the window (UTC)",
             ylabel="",
             title=title,
@@ -124,8 +127,8 @@ def _ticks(form: str) -> Any:
     def hook(plot: Any, element: Any) -> None:
         from bokeh.models import NumeralTickFormatter
 
-        if "colorbar" in plot.handles:
-            plot.handles["colorbar"].formatter = NumeralTickFormatter(format=form)
+        if "color_colorbar" in plot.handles:
+            plot.handles["color_colorbar"].formatter = NumeralTickFormatter(format=form)
 
     return hook
 

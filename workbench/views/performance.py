@@ -46,6 +46,7 @@ def percentiles(measured: pd.DataFrame, what: str = "latency", slo_s: float = 0.
             280,
             title=title,
             logy=True,
+            yformatter="%g",
             xlabel="start of the window (UTC)",
             ylabel="seconds",
             show_grid=True,
@@ -69,7 +70,7 @@ def _line(slo_s: float, starts: pd.Series) -> Any:
 
 
 def slow_map(
-    measured: pd.DataFrame, metric: str = "latency_p99", found: pd.DataFrame | None = None, least: int = 1
+    measured: pd.DataFrame, metric: str = "latency_p90", found: pd.DataFrame | None = None, least: int = 1
 ) -> Any:
     """One percentile of every segment of one axis, and of those with incidents, in every window.
 
@@ -89,16 +90,15 @@ def slow_map(
         inside = (part["window"] >= one["window"]) & (part["window"] <= one["until"])
         part.loc[inside & (part["segment"] == one["segment"]), "framed"] = True
     what, name = metric.split("_")
-    order = list(
-        dict.fromkeys(part.sort_values("segment", key=lambda s: s.str.count(",") + (s != ""), kind="stable")["name"])
-    )
+    depth = part["segment"].str.count(",") + (part["segment"] != "") - 3 * part["segment"].isin(named)
+    order = list(dict.fromkeys(part.assign(depth=depth).sort_values("depth", kind="stable")["name"]))
     return maps.cells(
         part,
         row="name",
         value="seconds",
         order=order,
         log=True,
-        colour=look.PALETTE[0],
+        colour=look.ACCENT,
         marked="framed",
         label=f"{name} (s)",
         title=f"{name} of {NAMES[what]}, by segment and window",
@@ -244,7 +244,9 @@ def tails(histograms: dict[str, xr.Dataset], slo_s: float, unit: float = 1.0, wh
             300,
             title=f"The tail of {NAMES[what]}",
             logx=True,
+            xformatter="%g",
             logy=True,
+            yformatter="%g",
             xlabel="seconds",
             show_grid=True,
             ylabel="% of requests slower",
