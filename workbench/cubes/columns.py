@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def numeric(column: pa.Array | pa.ChunkedArray) -> Iterator[Values]:
             array = array.dictionary_decode()
         if whole_type(array.type):
             array = integral(array)
-            kind: type = np.int64
+            kind: Any = np.int64
         else:
             if not pa.types.is_float64(array.type):
                 array = array.cast(pa.float64(), safe=False)
