@@ -1,31 +1,110 @@
 """A live page: a notebook executed in a Panel session that opens what a run stored.
 
 The code that runs is a run's own copy, and only when its cells are those the run has recorded. A session computes nothing
-on tables.
+on tables. What a notebook told its page is kept for a few pages, so that the next reader of the same one waits for no code.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import logging
 import re
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from workbench.apps import shell
+from workbench.apps.page import Told, show
 from workbench.errors import WorkbenchError
 from workbench.runs.notebooks import notebook_hash, read_cells, tags
 from workbench.runs.records import Record
 
 MAGIC = re.compile(r"^\s*[%!?]")
-Find = Callable[[str, str | None], Record]
+KEPT = 16  # pages whose pictures are kept ready
+Key = tuple[Path, tuple[tuple[str, tuple[bytes, ...]], ...]]
 
 
-def live_app(find: Find, hosts: Callable[[str], bool], worker: Executor) -> Any:
-    """A Panel application for /live/<notebook>/<run>; `find` gives the record of a name or raises WorkbenchError.
+@dataclass
+class LivePages:
+    """Fills the documents of live sessions. `find` gives the record of a name or raises WorkbenchError."""
+
+    find: Callable[[str, str | None], Record]
+    hosts: Callable[[str], bool]
+    kept: OrderedDict[Key, Told] = field(default_factory=OrderedDict)
+
+    def fill(self, doc: Any) -> None:
+        """Makes a session's document the page that its address asks for, or one that says why there is none."""
+        import panel as pn
+
+        asked = pn.state.route_params
+        if not self.hosts(str(pn.state.headers.get("Host", ""))):
+            fill_error(doc, 403, "Not here", "This address is not one that the pages are served at.")
+            return
+        try:
+            record = self.find(asked.get("notebook", ""), asked.get("run"))
+            doc.template_variables["links"] = {"home": "/", "page": f"/{record.notebook}/{record.folder.name}/"}
+            self.page(doc, record, pn.state.session_args or {})
+        except WorkbenchError as error:
+            fill_error(doc, 404 if not doc.template_variables.get("links") else 400, "No live page", str(error))
+        except (Exception, SystemExit) as error:  # whatever a notebook does, the server answers
+            logging.getLogger("workbench").exception("the live page of %s failed", asked.get("notebook"))
+            fill_error(doc, 500, "The live page failed", f"{type(error).__name__}: {error}")
+
+    def page(self, doc: Any, record: Record, arguments: Mapping[str, list[bytes]]) -> None:
+        """Puts the page of a run into a document: from what was kept, else by executing the notebook."""
+        given = tuple(
+            sorted((name, tuple(values)) for name, values in arguments.items() if not name.startswith("bokeh-"))
+        )
+        key = (record.folder, given)
+        told = self.kept.get(key)
+        if told is not None:
+            self.kept.move_to_end(key)
+            try:
+                show(doc, told)
+                return
+            except RuntimeError:  # a bokeh model inside a view cannot be in a second document
+                del self.kept[key]
+                links = doc.template_variables["links"]
+                doc.clear()
+                doc.template_variables["links"] = links
+        execute(record)
+        told = doc.template_variables.pop("told", None)
+        if not isinstance(told, Told):
+            raise WorkbenchError(
+                f"The notebook {record.notebook!r} does not end with a page; its report shows what it printed."
+            )
+        if told.keeps:
+            self.kept[key] = told
+            while len(self.kept) > KEPT:
+                self.kept.popitem(last=False)
+
+    def prepare(self, record: Record) -> None:
+        """Makes the page of a run before somebody asks for it; a notebook that fails here will tell whoever asks."""
+        from bokeh.document import Document
+        from panel.io.state import set_curdoc
+
+        if (record.folder, ()) in self.kept:
+            return
+        doc = Document()
+        session = SimpleNamespace(
+            request=SimpleNamespace(arguments={}, headers={}, cookies={}), id="", token_payload={}
+        )
+        doc._session_context = lambda: session  # type: ignore[assignment]
+        with set_curdoc(doc):
+            try:
+                self.page(doc, record, {})
+            except (Exception, SystemExit) as error:
+                logging.getLogger("workbench").info("no live page of %s yet: %s", record.notebook, error)
+        doc._session_context = None
+        doc.clear()
+
+
+def live_app(pages: LivePages, worker: Executor) -> Any:
+    """A Panel application for /live/<notebook>/<run>.
 
     Its sessions are filled one after another by `worker`, beside the event loop, so that published pages answer meanwhile.
     """
@@ -33,36 +112,14 @@ def live_app(find: Find, hosts: Callable[[str], bool], worker: Executor) -> Any:
     from panel.io.state import set_curdoc
 
     def fill(doc: Any) -> None:
-        import panel as pn
-
-        asked = pn.state.route_params
-        if not hosts(str(pn.state.headers.get("Host", ""))):
-            fill_error(doc, 403, "Not here", "This address is not one that the pages are served at.")
-            return
-        try:
-            record = find(asked.get("notebook", ""), asked.get("run"))
-            links = {"home": "/", "page": f"/{record.notebook}/{record.folder.name}/"}
-            doc.template_variables["links"] = links
-            execute(record)
-            if doc.template.name != "live.html":
-                raise WorkbenchError(
-                    f"The notebook {record.notebook!r} does not end with a page; its report shows what it printed."
-                )
-        except WorkbenchError as error:
-            fill_error(doc, 404 if not doc.template_variables.get("links") else 400, "No live page", str(error))
-        except (Exception, SystemExit) as error:  # whatever a notebook does, the server answers
-            logging.getLogger("workbench").exception("the live page of %s failed", asked.get("notebook"))
-            fill_error(doc, 500, "The live page failed", f"{type(error).__name__}: {error}")
-
-    def fill_in_its_place(doc: Any) -> None:
         with set_curdoc(doc):
-            fill(doc)
+            pages.fill(doc)
 
     class Live(Application):
         async def on_session_created(self, session_context: Any) -> None:
             await super().on_session_created(session_context)
             self._set_session_prefix(session_context._document)
-            await asyncio.get_running_loop().run_in_executor(worker, fill_in_its_place, session_context._document)
+            await asyncio.get_running_loop().run_in_executor(worker, fill, session_context._document)
 
     return Live()
 
@@ -81,14 +138,17 @@ def execute(record: Record) -> dict[str, Any]:
             f"The notebook in the run {record.folder.name} is not the one the run has recorded (its hash differs), so it is not "
             f"executed; run {record.notebook!r} again."
         )
-    names: dict[str, Any] = {"__name__": "__main__", "__file__": str(path), "display": lambda *things, **more: None}
+    names: dict[str, Any] = {"__name__": "__main__", "__file__": str(path), "display": _silent, "print": _silent}
     for number, cell in enumerate(cells):
         # The injected cell is not part of the hash; its values are in the record, and `begin` takes them from there.
         if cell["cell_type"] == "code" and "injected-parameters" not in tags(cell):
             source = "\n".join("" if MAGIC.match(line) else line for line in cell["source"].split("\n"))
-            with contextlib.redirect_stdout(io.StringIO()):  # what it prints is in the executed notebook
-                exec(compile(source, f"{record.notebook}, cell {number}", "exec", dont_inherit=True), names)
+            exec(compile(source, f"{record.notebook}, cell {number}", "exec", dont_inherit=True), names)
     return names
+
+
+def _silent(*things: Any, **more: Any) -> None:
+    """What a notebook shows and prints is in its executed copy."""
 
 
 def fill_error(document: Any, status: int, title: str, sentence: str) -> None:

@@ -6,7 +6,10 @@ what `workbench serve` paints at once; in a Panel session it becomes the served 
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from workbench.apps import shell, snapshot
@@ -55,7 +58,9 @@ def page(
     if notices:
         story["notices"] = notices
     if serving:
-        return _served(run, story, views)
+        import panel as pn
+
+        return show(pn.state.curdoc, Told(run, story, views))
     if run.folder is not None:
         snapshot.write_snapshot(run.folder, story, models)
     return _inline(run, story, views)
@@ -163,7 +168,7 @@ def _picture(key: str, view: Any, views: dict[str, Any], models: dict[str, Any] 
     if models is None:
         return {"kind": "picture", "key": key, "height": _asked_height(view)}
     models[key] = snapshot.drawing(view)
-    return {"kind": "picture", "key": key, "height": snapshot.height(models[key])}
+    return {"kind": "picture", "key": key, "height": snapshot.height(models[key]), "width": snapshot.needs(models[key])}
 
 
 def _asked_height(view: Any) -> int:
@@ -252,12 +257,35 @@ def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
     return column
 
 
-def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
-    """Puts every picture into the session's document, inside the shell; gives them back as a column."""
+@dataclass(frozen=True)
+class Told:
+    """What a notebook told its page in a session; enough to show it again to the next reader."""
+
+    run: Any
+    story: Json
+    views: Mapping[str, Any]
+
+    @property
+    def keeps(self) -> bool:
+        """False when a view belongs to one session: it answers that session's reader."""
+        import holoviews as hv
+
+        return all(
+            isinstance(view, hv.core.Dimensioned) and not view.traverse(lambda one: one, [hv.DynamicMap])
+            for view in self.views.values()
+        )
+
+
+def show(document: Any, told: Told) -> Any:
+    """Puts every picture into a session's document, inside the shell; gives them back as a column."""
     import panel as pn
 
-    document = pn.state.curdoc
-    panes = {key: _pane(view) for key, view in views.items()}
+    run = told.run
+    story = copy.deepcopy(told.story)
+    placed = {
+        part["key"]: part for section in story["sections"] for part in section["parts"] if part["kind"] == "picture"
+    }
+    panes = {key: _pane(view) for key, view in told.views.items()}
     for key, pane in panes.items():
         before = {root.ref["id"] for root in document.roots}
         pane.server_doc(document, title=story["title"], location=False)
@@ -265,19 +293,27 @@ def _served(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
             if root.ref["id"] not in before and root.name not in ("location", "notifications", "browser_info"):
                 root.name = f"wb-{key}"
                 snapshot.settle(root)
-    told = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
-    told.update(headline=story["headline"], parameters=run.parameters)
-    state = shell.state_of(told)
-    notices = story.get("notices") or []
-    if notices:
-        state = {**state, "notice": " ".join(notices)}
+                placed[key].update(height=snapshot.height(root), width=snapshot.needs(root))
+    record = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
+    record.update(headline=story["headline"], parameters=run.parameters)
+    state = shell.state_of(record)
+    if story.get("notices"):
+        state = {**state, "notice": " ".join(story["notices"])}
     document.title = story["title"]
     document.template = shell.environment().get_template("live.html")
-    facts = shell.facts_of(told, run.stored.name, story["latest"])
-    variables = document.template_variables
-    variables.update(story=story, ages=True, live=True, state=state, css=shell.css(), page_js=shell.text("page.js"),
-                     theme_js=shell.text("theme.js"), controls=_controls(run), facts=facts)  # fmt: skip
-    variables.setdefault("links", {})
+    document.template_variables.update(
+        story=story,
+        ages=True,
+        live=True,
+        state=state,
+        css=shell.css(),
+        page_js=shell.text("page.js"),
+        theme_js=shell.text("theme.js"),
+        controls=_controls(run),
+        facts=shell.facts_of(record, run.stored.name, story["latest"]),
+        told=told,
+    )
+    document.template_variables.setdefault("links", {})
     return pn.Column(*panes.values(), name=NAME)
 
 
@@ -286,12 +322,30 @@ def _field(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) and f"{value:g}" == repr(value).removesuffix(".0") else str(value)
 
 
+def _words_of(run: Any) -> dict[str, str]:
+    """The words beside each parameter in the notebook of a stored run, up to their first full thought."""
+    from workbench.runs.parameters import declared
+
+    try:
+        known = declared(run.stored / "notebook.ipynb")
+    except (WorkbenchError, OSError):
+        return {}
+    return {name: re.split(r"[;:(]", one.help)[0].strip() for name, one in known.items()}
+
+
 def _controls(run: Any) -> list[Json]:
     """One control for each parameter that the address may set."""
-    choices, found = getattr(run, "choices", None) or {}, []
+    choices, words, found = getattr(run, "choices", None) or {}, _words_of(run), []
     for name, span in (run.live or {}).items():
         low, high = span if span else (None, None)
-        help_ = (getattr(run, "help", None) or {}).get(name)
-        found.append({"name": name, "label": help_ or name, "value": _field(run.parameters.get(name)), "low": low, "high": high,
-                      "choices": [str(one) for one in choices.get(name, [])]})  # fmt: skip
+        found.append(
+            {
+                "name": name,
+                "label": words.get(name) or name,
+                "value": _field(run.parameters.get(name)),
+                "low": low,
+                "high": high,
+                "choices": [str(one) for one in choices.get(name, [])],
+            }
+        )
     return found

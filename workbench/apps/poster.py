@@ -12,6 +12,7 @@ from xml.sax.saxutils import quoteattr
 WIDTH, HEIGHT = 1000.0, 300.0
 LEFT, TOP, RIGHT, BOTTOM = 60.0, 12.0, 40.0, 42.0
 FIXED = 'vector-effect="non-scaling-stroke"'  # a line stays as thick when the poster is stretched
+POINTS = 160  # of one line
 MOST = 400  # marks of one kind; a poster is a hint, not the picture
 
 
@@ -169,8 +170,8 @@ def _alpha(glyph: Any, name: str) -> float:
 def _path(xs: Any, ys: Any) -> str:
     import numpy as np
 
-    if len(xs) > MOST:
-        keep = np.linspace(0, len(xs) - 1, MOST).astype(int)
+    if len(xs) > POINTS:
+        keep = np.linspace(0, len(xs) - 1, POINTS).astype(int)
         xs, ys = xs[keep], ys[keep]
     said, pen = [], "M"
     for x, y in zip(xs, ys, strict=True):

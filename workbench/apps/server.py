@@ -21,11 +21,12 @@ from typing import Any
 from tornado.web import OutputTransform, RequestHandler
 
 from workbench.apps import shell
-from workbench.apps.live import live_app
+from workbench.apps.live import LivePages, live_app
 from workbench.apps.site import FILES, Site, index, missing, run_page, unrun_page
 from workbench.apps.snapshot import PICTURES
 from workbench.errors import WorkbenchError
 
+READY_MS = 15_000  # between two looks for new runs
 SCRIPTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
 COMMON = (
     "default-src 'none'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
@@ -55,7 +56,7 @@ def serve(
     `port` 0 takes any free one. Raises WorkbenchError for an address that other machines reach, unless `allow_remote` says
     that something in front of it asks who is there, and for a port that is taken.
     """
-    from tornado.ioloop import IOLoop
+    from tornado.ioloop import IOLoop, PeriodicCallback
 
     loop = IOLoop.current()
     server = make_server(runs_dir, notebooks_dir, address, port, allow_remote=allow_remote)
@@ -64,13 +65,16 @@ def serve(
         signal.signal(number, lambda *_: loop.add_callback_from_signal(loop.stop))
     name = f"[{address}]" if ":" in address else address
     say(f"Serving {Path(runs_dir)} at http://{name}:{server.port} (Ctrl-C stops it)")
-    warm = server.workbench_worker.submit(_warm)
+    server.worker.submit(_warm)
+    ready = PeriodicCallback(lambda: _get_ready(server), READY_MS)
+    loop.call_later(0.5, _get_ready, server)
+    ready.start()
     try:
         loop.start()
     finally:
+        ready.stop()
         server.stop(wait=False)
-        warm.cancel()
-        server.workbench_worker.shutdown(wait=False, cancel_futures=True)
+        server.worker.shutdown(wait=False, cancel_futures=True)
         say("Stopped.")
 
 
@@ -104,7 +108,8 @@ def make_server(
     port = port or free_port()
     _try_port(address, port)
     worker = ThreadPoolExecutor(1, thread_name_prefix="live")  # one, because plotting libraries are not made for more
-    apps = {route: live_app(site.find, hosts, worker) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
+    pages = LivePages(site.find, hosts)
+    apps = {route: live_app(pages, worker) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
     server = get_server(
         apps,
         port=port,
@@ -119,7 +124,7 @@ def make_server(
         default_handler_class=Nothing,
         log_function=lambda handler: None,
     )
-    server.workbench_worker = worker
+    server.worker, server.pages, server.site, server.ready = worker, pages, site, {}
     server._tornado.add_transform(Headers)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
@@ -163,6 +168,15 @@ def _hosts(address: str, allow_remote: bool) -> Callable[[str], bool]:
     """Whether a request's Host is ours: another site's name that leads here must not read these pages."""
     known = {_bracketed(name) for name in _names(address)}
     return lambda host: allow_remote or (host.rsplit(":", 1)[0] if not host.endswith("]") else host) in known
+
+
+def _get_ready(server: Any) -> None:
+    """Lets the worker make the live page of every notebook's latest good run, where it is new."""
+    for name, records in server.site.records().items():
+        good = next((one for one in records if one.status == "good"), None)
+        if good is not None and server.ready.get(name) != good.folder.name:
+            server.ready[name] = good.folder.name
+            server.worker.submit(server.pages.prepare, good)
 
 
 def _warm() -> None:

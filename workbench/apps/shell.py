@@ -20,6 +20,7 @@ from workbench.resources import templates_folder
 from workbench.views import look
 
 Json = dict[str, Any]
+SHORT = 5  # letters of a unit that stand beside their number
 
 
 @cache
@@ -183,9 +184,20 @@ def figure(told: Mapping[str, Any]) -> Json:
         shown = moment(value)
     else:
         shown = str(value) if words else number(value)
+    unit = str(told.get("unit") or "")
+    if len(unit) > SHORT and unit.lower() in str(told.get("name", "")).lower():
+        unit = ""  # "rows" need not be rows
     verdict = "" if good is None else ("good" if good else "bad")
-    return {"name": told.get("name", ""), "text": shown, "unit": told.get("unit") or "", "words": words, "verdict": verdict,
-            "full": "" if value is None or shown == str(value) else str(value), "note": told.get("note") or ""}  # fmt: skip
+    return {
+        "name": told.get("name", ""),
+        "text": shown,
+        "words": words,
+        "unit": unit,
+        "apart": len(unit) > SHORT,
+        "verdict": verdict,
+        "full": "" if value is None or shown == str(value) else str(value),
+        "note": told.get("note") or "",
+    }
 
 
 def parameter(value: Any) -> str:
@@ -231,5 +243,6 @@ def state_of(told: Mapping[str, Any], *, newer: Mapping[str, Any] | None = None)
 
 def facts_of(told: Mapping[str, Any], run: str = "", latest: str | None = None) -> Json:
     """What the page tells of a run beside its answer: source, version, parameters, times."""
-    names = ("notebook", "parameters", "source", "source_version", "package_version", "started", "ended")
-    return {**{name: told.get(name) for name in names}, "run": run, "latest": latest}
+    given = {name: value for name, value in (told.get("parameters") or {}).items() if value not in (None, "")}
+    names = ("notebook", "source", "source_version", "package_version", "started", "ended")
+    return {**{name: told.get(name) for name in names}, "parameters": given, "run": run, "latest": latest}

@@ -17,6 +17,7 @@ from workbench.errors import WorkbenchError, nearest
 from workbench.runs.notebooks import read_cells
 from workbench.runs.records import Record, list_runs, partial, plain_name
 
+FIGURES = 6  # of a notebook on the index
 OLDER = 30  # runs listed on one page
 FILES = {
     "report.html": "text/html; charset=utf-8",
@@ -219,10 +220,16 @@ def _entry(site: Site, name: str, runs: list[Record]) -> Json:
         "state": state,
         "latest": story.get("latest"),
         "ended": shown.ended if shown.status != "running" else None,
-        "headline": story["headline"][:4],
+        "headline": _foremost(story["headline"]),
         "command": "",
         "runs": [_line(one) for one in runs][:OLDER],
     }
+
+
+def _foremost(headline: list[Json]) -> list[Json]:
+    """The figures of a notebook that the index shows: those to look at and the first others, in their order."""
+    places = sorted(range(len(headline)), key=lambda place: (headline[place].get("good") is not False, place))
+    return [headline[place] for place in sorted(places[:FIGURES])]
 
 
 def _unrun(site: Site, name: str, path: Path) -> Json:

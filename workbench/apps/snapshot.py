@@ -117,6 +117,29 @@ def height(model: Any) -> int:
     return int(model.height or (getattr(model, "frame_height", None) or FALLBACK - 70) + 70)
 
 
+def needs(model: Any) -> int:
+    """The width in px below which a drawn model cannot be read: the page then scrolls it inside its section. 0 for any."""
+    from bokeh.models import Axis, ColorBar, Legend, Plot
+
+    widths = [0]
+    for plot in model.select({"type": Plot}):
+        labels = [
+            label for axis in plot.select({"type": Axis}) if axis in plot.left for label in _labels(axis, plot.y_range)
+        ]
+        beside = [thing for thing in (*plot.left, *plot.right) if isinstance(thing, (ColorBar, Legend))]
+        if any(len(label) > 10 for label in labels) or any(isinstance(thing, ColorBar) for thing in beside):
+            widths.append(680)
+        elif beside:
+            widths.append(520)
+    return max(widths)
+
+
+def _labels(axis: Any, range_: Any) -> list[str]:
+    factors = getattr(range_, "factors", None) or []
+    overrides = axis.major_label_overrides or {}
+    return [str(one) for one in factors] + [str(one) for one in overrides.values()]
+
+
 def item(model: Any) -> Any:
     """A model as bokeh embeds it: a document of its own with one root."""
     from bokeh.embed import json_item
