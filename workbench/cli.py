@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     examples.add_argument("--flights", action="store_true", help="also FOLDER/flights, the real flights of 2013")
     examples.set_defaults(command=_examples)
 
-    version = commands.add_parser("version", help="print the version")
+    version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)
     return top
 

@@ -162,7 +162,7 @@ def select(cube: xr.Dataset, /, **labels: Any) -> xr.Dataset:
 
 
 def collapse(cube: xr.Dataset, *dims: str) -> xr.Dataset:
-    """The cube without the named axes (none named: without any), its cells added up along them."""
+    """The cube without the axes named in ``dims`` (none named: without any), its cells added up along them."""
     axes = axes_of(cube)
     names = [a["name"] for a in axes]
     for d in dims:

@@ -10,6 +10,7 @@ import numpy as np
 from workbench.cubes import partial as p
 from workbench.cubes.axes import MISSING_LABEL, short_text
 from workbench.cubes.labelled import axes_of, columns_of
+from workbench.cubes.registers import estimate
 from workbench.errors import WorkbenchError, nearest
 
 if TYPE_CHECKING:
@@ -166,13 +167,13 @@ def categories(cube: xr.Dataset, column: str) -> xr.DataArray:
 
 
 def variance(cube: xr.Dataset, ddof: int = 0) -> xr.DataArray:
-    """Variance of the finite values: m2 / (n - ddof); dims (axes, "column"), in the unit squared; NaN below ddof + 1."""
+    """Variance of the finite values: m2 / (n - ``ddof``); dims (axes, "column"), in the unit squared; NaN below ddof + 1."""
     n = cube["values"]
     return (cube["m2"] / (n - ddof).where(n > ddof)).rename("variance")
 
 
 def std(cube: xr.Dataset, ddof: int = 0) -> xr.DataArray:
-    """Standard deviation of the finite values, the root of ``variance``; 0 for a constant column."""
+    """Standard deviation of the finite values, the root of ``variance`` (``ddof`` as there); 0 for a constant column."""
     return (variance(cube, ddof) ** 0.5).rename("std")
 
 
@@ -180,8 +181,8 @@ def distinct(cube: xr.Dataset) -> xr.DataArray:
     """About how many different values: dims (axes, "column"); NaN where they were not counted.
 
     Exact where every value was kept (text up to 10,000 values; numbers whose bins are all single values); else by
-    HyperLogLog with 2**p registers, relative standard error 1.04 / sqrt(2**p): Flajolet and others (2007), with linear
-    counting below 2.5 * 2**p. Missing, NaN and infinite values are not among them.
+    HyperLogLog with 2**p registers, relative standard error 1.04 / sqrt(2**p): Flajolet and others (2007), estimated
+    without bias at every size as in Ertl (2017). Missing, NaN and infinite values are not among them.
     """
     names, shape, n = _shape(cube)
     total = int(np.prod(shape))
@@ -193,16 +194,7 @@ def distinct(cube: xr.Dataset) -> xr.DataArray:
         bits = c["asked"]["p"]
         if bits:
             at = which == i
-            m = float(1 << bits)
-            group, rank = cube["register_group"].values[at], cube["register_rank"].values[at]
-            filled = np.bincount(group, minlength=total).astype(float)
-            power = np.bincount(group, weights=2.0 ** -rank.astype(float), minlength=total)
-            zeros = m - filled
-            alpha = {4: 0.673, 5: 0.697, 6: 0.709}.get(bits, 0.7213 / (1 + 1.079 / m))
-            estimate = alpha * m * m / (power + zeros)
-            with np.errstate(divide="ignore"):
-                small = m * np.log(m / np.maximum(zeros, 1e-300))
-            out[i] = np.where((estimate <= 2.5 * m) & (zeros > 0), small, estimate)
+            out[i] = estimate(cube["register_group"].values[at], cube["register_rank"].values[at], total, bits)
         if c["asked"]["top"]:
             at = cube["top_column"].values == i
             exact = np.bincount(cube["top_group"].values[at], minlength=total).astype(float)
@@ -248,11 +240,11 @@ def profile(cube: xr.Dataset) -> pd.DataFrame:
     for m in ("min", "max", "mean"):
         metrics[m] = cube[m].values.reshape(total, n)
     metrics["std"] = std(cube).values.reshape(total, n)
-    quantiles = quantile(cube, list(QUANTILES.values())).values.reshape(total, n, -1)
+    quantiles = quantile(cube, list(QUANTILES.values())).values.reshape(total, n, len(QUANTILES))
     for j, m in enumerate(QUANTILES):
         metrics[m] = quantiles[..., j]
     windows, segments = cell_names(cube)
-    text = np.array([c["kind"] in ("text", "other") for c in columns])
+    text = np.array([c["kind"] in ("text", "other") for c in columns], bool)
     frames = []
     for m, v in metrics.items():
         keep = np.broadcast_to((rows > 0)[:, None], v.shape).copy()
