@@ -8,7 +8,6 @@ column, window and segment looked at, is small. Too few rows is "not evaluated",
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,28 +15,22 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses import distances as far
+from workbench.analyses.pairs import Pair, paired, pooled
 from workbench.analyses.parts import (
     OTHER,
     SEGMENT,
     WINDOW,
-    bins,
     by_segment,
-    groups,
     levels,
     say_share,
     say_span,
     say_window,
-    segment_axes,
-    segment_name,
     tidy,
-    tops,
     window_labels,
 )
 from workbench.analyses.pattern import adjusted
 from workbench.errors import WorkbenchError
 
-RARE = 0.005  # text values below this share in the reference and in every window are compared as one
-MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
 EXTRA = ("missing", "nan", "infinite")  # told by their shares, beside the values
 SAID = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
 LONG = {"ks": "KS distance", "total_variation": "total variation"}
@@ -70,7 +63,7 @@ def compare(reference: xr.Dataset, current: xr.Dataset, name: str, *, least: int
     rows = _with_total(after["count"].values, len(labels))
     told: list[dict[str, Any]] = []
     for column in [str(column) for column in current["column"].values if column in reference["column"].values]:
-        pair = _paired(reference, current, column)
+        pair = paired(reference, current, column)
         old = {key: before[key].sel(column=column).values for key in EXTRA}
         new = {key: _with_total(after[key].sel(column=column).values, len(labels)) for key in EXTRA}
         for place, segment in enumerate(names):
@@ -112,7 +105,7 @@ def _measured(name: str, value: Any, noise: Any, p: Any) -> dict[str, Any]:
     return {name: value, f"{name}_noise": noise, f"{name}_excess": excess, f"{name}_p": p}
 
 
-def _compared(pair: _Pair, segment: str, size: int, least: int) -> dict[str, Any]:
+def _compared(pair: Pair, segment: str, size: int, least: int) -> dict[str, Any]:
     """Every distance of one column in one segment, and the main one under the name "distance"."""
     metric, why = "total_variation" if pair.kind == "text" else "ks", pair.why
     a, b = np.zeros(1), np.zeros((size, 1))
@@ -120,7 +113,7 @@ def _compared(pair: _Pair, segment: str, size: int, least: int) -> dict[str, Any
         a, b = pair.old.counts(segment, len(pair.at))[-1], pair.new.counts(segment, len(pair.at))
     told: dict[str, Any] = {"metric": metric, "values_reference": a.sum(), "values_current": b.sum(-1)}
     if pair.kind == "text" and not why:
-        a, b, why = _pooled(a, b, pair.at == OTHER)
+        a, b, why = pooled(a, b, pair.at == OTHER)
     measured = not why and a.sum() and b.sum()
     told |= _distances(a, b, None if pair.kind == "text" else pair.at) if measured else {}
     for name in (f"{one}{end}" for one in DISTANCES for end in ENDS):
@@ -131,74 +124,6 @@ def _compared(pair: _Pair, segment: str, size: int, least: int) -> dict[str, Any
     for end in ENDS:
         told[f"distance{end}"] = np.where(told["evaluated"], told[f"{metric}{end}"], np.nan)
     return told
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One column of a cube: a cell and a count for each filled bin or value, and which group each belongs to."""
-
-    cube: xr.Dataset
-    group: Any
-    cell: Any
-    count: Any
-
-    def counts(self, segment: str, cells: int) -> Any:
-        """Counts of a segment over the windows and, last, all of them together; dims (window, cell)."""
-        places, use = groups(self.cube), np.ones(len(self.group), dtype=bool)
-        for dim in segment_axes(self.cube):
-            names = [segment_name([dim], [label]) for label in self.cube[dim].values]
-            if segment in names:
-                use = places[dim][self.group] == names.index(segment)
-        if WINDOW not in places:
-            return np.bincount(self.cell[use], self.count[use], minlength=cells)[None]
-        across = self.cube.sizes[WINDOW]
-        flat = places[WINDOW][self.group[use]] * cells + self.cell[use]
-        table = np.bincount(flat, self.count[use], minlength=across * cells).reshape(across, cells)
-        return np.vstack([table, table.sum(0)])
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """One column of both cubes over common cells; `at` holds each cell's value, `why` says why it is not compared."""
-
-    kind: str
-    old: _Side
-    new: _Side
-    at: Any
-    why: str = ""
-
-
-def _paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> _Pair:
-    kinds = [str(cube["kind"].sel(column=column).values) for cube in (reference, current)]
-    nothing = _Side(current, *(np.zeros(0, dtype="int64"),) * 3)
-    reasons = {"time": "a time moves by itself", "other": "this kind of column has no values to compare"}
-    if kinds[0] != kinds[1] and "text" in kinds:
-        return _Pair(kinds[1], nothing, nothing, np.zeros(0), f"it is {kinds[0]} in the reference and {kinds[1]} now")
-    if kinds[1] in reasons:
-        return _Pair(kinds[1], nothing, nothing, np.zeros(0), reasons[kinds[1]])
-    if kinds[1] == "text":
-        read = [tops(cube, column) for cube in (reference, current)]
-        cells, at = pd.factorize(np.concatenate([one[1] for one in read]))
-        cell = cells[: len(read[0][0])], cells[len(read[0][0]) :]
-    else:
-        read = [bins(cube, column) for cube in (reference, current)]
-        *cell, at = far.together(*((one[1], one[2]) for one in read))
-    old, new = (_Side(cube, one[0], where, one[-1])
-                for cube, one, where in zip((reference, current), read, cell, strict=True))  # fmt: skip
-    return _Pair(kinds[1], old, new, at, "" if len(at) else "no values on either side")
-
-
-def _pooled(a: Any, b: Any, other: Any) -> tuple[Any, Any, str]:
-    """Counts of text values with the rare ones as one cell; and why they cannot be compared, if so."""
-    total = a.sum()
-    if total and (a[other].sum() > MANY * total or (a > 0).sum() > MANY * total):
-        return a, b, "nearly every row has its own value"
-    rows = b.sum(-1, keepdims=True)
-    shares = np.divide(b, rows, out=np.zeros_like(b), where=rows >= 100).max(0)
-    keep = np.maximum(a / max(total, 1), shares) >= RARE
-    if total and a[~keep].sum() > MANY * total:
-        return a, b, "most rows hold a value that is rare"
-    return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), ""
 
 
 def _distances(a: Any, b: Any, at: Any) -> dict[str, Any]:
@@ -374,7 +299,7 @@ def close_up(reference: xr.Dataset, current: xr.Dataset, row: pd.Series | None) 
     blank = pd.DataFrame(columns=["side", "column", "when", "value", "low", "high", "count"])
     if row is None:
         return blank
-    pair = _paired(reference, current, row["column"])
+    pair = paired(reference, current, row["column"])
     place = f" in {row['segment']}" if row["segment"] else ""
     which = window_labels(current).index(row["window"]) if row["window"] else -1
     text = row["kind"] == "text"

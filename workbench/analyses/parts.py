@@ -221,3 +221,9 @@ def say_span(name: str) -> str:
     if len(halves) == 2 and all(half.endswith("Z") for half in halves):
         return " to ".join(say_window(half) for half in halves)
     return name
+
+
+def say_stretch(first: str, last: str, count: int) -> str:
+    if count == 1 or first == last:
+        return f"in the window of {say_window(first)}"
+    return f"from {say_window(first)} to {say_window(last)} ({count} windows)"

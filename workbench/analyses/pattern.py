@@ -15,6 +15,9 @@ standard deviation is 1.4826 times the median absolute deviation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -128,3 +131,17 @@ def volumes(rows: npt.ArrayLike, season: npt.ArrayLike, *, least: int = 30, time
     out = judged & (np.abs(log) >= np.log(times)) & (np.abs(log) >= 5 * scale)
     ratio = np.where(usual > 0, n / np.where(usual > 0, usual, 1), np.nan)
     return pd.DataFrame({"rows": n, "usual": usual, "ratio": ratio, "out": out})
+
+
+def stretches(out: npt.ArrayLike, sign: npt.ArrayLike | None = None) -> Iterator[slice]:
+    """Runs of neighbouring windows that are marked, each of one sign where signs are given.
+
+    >>> list(stretches([True, True, False, True]))
+    [slice(0, 2, None), slice(3, 4, None)]
+    """
+    marked = np.asarray(out, dtype=bool)
+    kind = np.where(marked, 1.0 if sign is None else np.nan_to_num(np.asarray(sign, dtype="float64")) + 2, 0.0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0.0], kind, [0.0]])))
+    for start, stop in pairwise(edges.tolist()):
+        if marked[start]:
+            yield slice(start, stop)

@@ -250,7 +250,7 @@ def _slow(
     table = {name: told[name].to_numpy().reshape(requests.shape) for name in ("out", "excess_rows", "usual")}
     found = []
     for place in np.flatnonzero(table["out"].any(axis=1)):
-        for run in _stretches(table["out"][place]):
+        for run in pattern.stretches(table["out"][place]):
             where = dict(zip(cut, values[place], strict=True))
             here, extra = requests[place, run].sum(), table["excess_rows"][place, run].sum()
             p90 = _p90(level, roles, where, level[WINDOW].values[run])
@@ -273,12 +273,6 @@ def _p90(level: xr.Dataset, roles: Roles, where: dict[str, Any], windows: Any) -
 
     part = select(level, **where, **{WINDOW: list(windows)})
     return float(quantile(collapse(part, WINDOW), SLOW, roles.latency)) * SECONDS[roles.unit]
-
-
-def _stretches(out: Any) -> Iterator[slice]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], out.astype("int8"), [0]])))
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        yield slice(int(start), int(stop))
 
 
 def worst(measured: pd.DataFrame, found: pd.DataFrame, *, least: int = 30) -> tuple[str, str]:

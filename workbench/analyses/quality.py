@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.analyses import pattern
+from workbench.analyses import pattern, values
 from workbench.analyses.parts import (
     OTHER,
     OUTSIDE,
@@ -22,6 +22,7 @@ from workbench.analyses.parts import (
     by_segment,
     groups,
     say_share,
+    say_stretch,
     say_window,
     tops,
     window_labels,
@@ -30,9 +31,6 @@ from workbench.analyses.parts import (
 
 KINDS = ("missing", "nan", "infinite")
 WORDS = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
-SEEN = 20  # rows of a value to expect before its absence (or its first presence) means something
-FOLLOWED = 10  # changes of one column that are told one by one
-SHARE = 0.01  # values below this share are not followed
 # How bad each finding is, the worst first: 3 wrong now, 2 look at it, 1 good to know.
 WEIGHT = {"empty column": 2, "burst": 3, "dip": 2, "no rows": 3, "few rows": 3, "many rows": 2, "lost value": 3, "late": 2,
           "new value": 2, "restless": 1, "constant": 1, "infinite": 2, "nan": 1}  # fmt: skip
@@ -109,12 +107,14 @@ def _volume(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
     if WINDOW not in cube.dims:
         return
     frame = volume(cube, least=least)
-    for run in _runs(frame["out"].to_numpy(), np.sign(np.nan_to_num(frame["ratio"].to_numpy(), nan=9.0) - 1)):
+    for run in pattern.stretches(
+        frame["out"].to_numpy(), np.sign(np.nan_to_num(frame["ratio"].to_numpy(), nan=9.0) - 1)
+    ):
         part = frame.iloc[run]
         value, usual = part["rows"].mean(), part["usual"].mean()
         gone = (part["usual"] - part["rows"]).sum()
         finding = "no rows" if not part["rows"].any() else "few rows" if value < usual else "many rows"
-        span = _say_span(part["window"].iloc[0], part["window"].iloc[-1], len(part))
+        span = say_stretch(part["window"].iloc[0], part["window"].iloc[-1], len(part))
         words = f"{value:,.0f} rows a window {span}, usually {usual:,.0f}"
         yield _row(finding, words, window=part["window"].iloc[0], until=part["window"].iloc[-1], windows=len(part),
                    value=value, usual=usual, rows=abs(gone))  # fmt: skip
@@ -166,7 +166,9 @@ def _named(column: str, kind: str, told: pd.DataFrame, out: pd.DataFrame) -> Ite
     claimed: set[tuple[str, bool]] = set()
     for segment in ["", *(name for name in out[SEGMENT].unique() if name)]:
         series = told[told[SEGMENT] == segment].reset_index(drop=True)
-        for run in _late_first(list(_runs(series["out"].to_numpy(), np.sign(series["excess"].to_numpy()))), series):
+        for run in _late_first(
+            list(pattern.stretches(series["out"].to_numpy(), np.sign(series["excess"].to_numpy()))), series
+        ):
             part = series.iloc[run]
             more = bool(part["excess"].iloc[0] > 0)
             if segment and any((window, more) in claimed for window in part[WINDOW]):
@@ -214,7 +216,7 @@ def _burst(column: str, kind: str, part: pd.DataFrame, segment: str, whole: bool
     if more and at_end and _rising(part["share"].to_numpy()):
         words = f"{column} arrives late: {say_share(part['share'].iloc[-1])} {WORDS[kind]} in the last window, rising "
         return _row("late", f"{words}since {say_window(first)}, usually {say_share(usual)}{place}", **about)
-    words = f"{column}: {say_share(value)} {WORDS[kind]} {_say_span(first, last, len(part))}, usually "
+    words = f"{column}: {say_share(value)} {WORDS[kind]} {say_stretch(first, last, len(part))}, usually "
     return _row("burst" if more else "dip", f"{words}{say_share(usual)}{place}", **about)
 
 
@@ -240,72 +242,12 @@ def _values(cube: xr.Dataset, least: int) -> Iterator[dict[str, Any]]:
         codes, known = pd.factorize(value)
         table = np.bincount(place[group] * len(known) + codes, count, minlength=len(labels) * len(known))
         counts = pd.DataFrame(table.reshape(len(labels), -1)[kept], columns=known)
-        yield from _changes(column, counts, [labels[at] for at in kept], least)
-
-
-def _changes(column: str, counts: pd.DataFrame, labels: list[str], least: int) -> list[dict[str, Any]]:
-    """Values whose absence, or first presence, chance does not explain; in one row when there are very many."""
-    rows, found = counts.sum(axis=1).to_numpy(), []
-    for value in counts.columns:
-        k = counts[value].to_numpy()
-        seen = np.flatnonzero(k)
-        if k.sum() < SEEN or k.sum() < SHARE * rows[seen[0] : seen[-1] + 1].sum():
-            continue
-        share = k.sum() / rows[seen[0] : seen[-1] + 1].sum()
-        gaps = sorted(_runs(k == 0, np.zeros(len(k))), key=lambda gap: -rows[gap].sum())
-        inner = [rows[gap].sum() for gap in gaps if gap.start > seen[0] and gap.stop <= seen[-1]]
-        for gap in gaps:
-            size, at_end = rows[gap].sum(), gap.stop > seen[-1] or gap.start < seen[0]
-            # A value that comes and goes by habit is gone, or new, only when it is for much longer than is usual.
-            usual = max(inner, default=0.0) if at_end else sorted([0.0, *inner])[-2] if len(inner) > 1 else 0.0
-            if share * size >= SEEN and size >= least and size > 3 * usual:
-                found.append(_change(column, str(value), gap, share, size, k, labels))
-    if len(found) <= FOLLOWED:
-        return found
-    first = min(one["window"] for one in found)
-    words = f"{column}: {len(found)} of its values appear or vanish, first at {say_window(first)}"
-    return [_row("restless", words, column=column, window=first, rows=max(one["rows"] for one in found))]
-
-
-def _change(
-    column: str, value: str, gap: slice, share: float, size: float, k: Any, labels: list[str]
-) -> dict[str, Any]:
-    count, before, after = gap.stop - gap.start, labels[gap.start], labels[gap.stop - 1]
-    if gap.start == 0:
-        since = labels[gap.stop]
-        words = f"{column}: {value!r} appears at {say_window(since)} ({say_share(share)} of rows since)"
-        about = {"window": since, "until": labels[-1], "windows": len(k) - gap.stop, "rows": k.sum()}
-        return _row("new value", words, column=column, value=share, usual=0.0, **about)
-    span = f"since {say_window(before)}" if gap.stop == len(k) else _say_span(before, after, count)
-    words = f"{column}: {value!r} is gone {span}, usually {say_share(share)} of rows"
-    about = {"window": before, "until": after, "windows": count, "rows": share * size}
-    return _row("lost value", words, column=column, value=0.0, usual=share, **about)
+        for change in values.changes(column, counts, [labels[at] for at in kept], least=least):
+            yield _row(**change)
 
 
 def _moment(microseconds: float) -> str:
     return say_window(f"{np.datetime64(int(microseconds), 'us').astype('datetime64[s]')}Z")
-
-
-def _runs(out: Any, sign: Any) -> Iterator[slice]:
-    """Stretches of neighbouring windows that are out of pattern in the same direction."""
-    start, end = -1, -1
-    for place in range(len(out)):
-        if not out[place]:
-            continue
-        if start >= 0 and place == end + 1 and sign[place] == sign[start]:
-            end = place
-            continue
-        if start >= 0:
-            yield slice(start, end + 1)
-        start = end = place
-    if start >= 0:
-        yield slice(start, end + 1)
-
-
-def _say_span(first: str, last: str, count: int) -> str:
-    if count == 1 or first == last:
-        return f"in the window of {say_window(first)}"
-    return f"from {say_window(first)} to {say_window(last)} ({count} windows)"
 
 
 def columns(cube: xr.Dataset, found: pd.DataFrame) -> pd.DataFrame:

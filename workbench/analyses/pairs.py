@@ -1,0 +1,86 @@
+"""One column of two cubes, counted over common cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.analyses.distances import together
+from workbench.analyses.parts import WINDOW, bins, groups, segment_axes, segment_name, tops
+
+RARE = 0.005  # text values below this share in the reference and in every window are compared as one
+MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One column of a cube: a cell and a count for each filled bin or value, and which group each belongs to."""
+
+    cube: xr.Dataset
+    group: Any
+    cell: Any
+    count: Any
+
+    def counts(self, segment: str, cells: int) -> Any:
+        """Counts of a segment over the windows and, last, all of them together; dims (window, cell)."""
+        places, use = groups(self.cube), np.ones(len(self.group), dtype=bool)
+        for dim in segment_axes(self.cube):
+            names = [segment_name([dim], [label]) for label in self.cube[dim].values]
+            if segment in names:
+                use = places[dim][self.group] == names.index(segment)
+        if WINDOW not in places:
+            return np.bincount(self.cell[use], self.count[use], minlength=cells)[None]
+        across = self.cube.sizes[WINDOW]
+        flat = places[WINDOW][self.group[use]] * cells + self.cell[use]
+        table = np.bincount(flat, self.count[use], minlength=across * cells).reshape(across, cells)
+        return np.vstack([table, table.sum(0)])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One column of both cubes over common cells; `at` holds each cell's value, `why` says why it is not compared."""
+
+    kind: str
+    old: Counts
+    new: Counts
+    at: Any
+    why: str = ""
+
+
+def paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> Pair:
+    """One column of both cubes over cells that both share: joined bins of numbers, values of text."""
+    kinds = [str(cube["kind"].sel(column=column).values) for cube in (reference, current)]
+    nothing = Counts(current, *(np.zeros(0, dtype="int64"),) * 3)
+    reasons = {"time": "a time moves by itself", "other": "this kind of column has no values to compare"}
+    if kinds[0] != kinds[1] and "text" in kinds:
+        return Pair(kinds[1], nothing, nothing, np.zeros(0), f"it is {kinds[0]} in the reference and {kinds[1]} now")
+    if kinds[1] in reasons:
+        return Pair(kinds[1], nothing, nothing, np.zeros(0), reasons[kinds[1]])
+    if kinds[1] == "text":
+        read = [tops(cube, column) for cube in (reference, current)]
+        cells, at = pd.factorize(np.concatenate([one[1] for one in read]))
+        cell = cells[: len(read[0][0])], cells[len(read[0][0]) :]
+    else:
+        read = [bins(cube, column) for cube in (reference, current)]
+        old_cell, new_cell, at = together(*((one[1], one[2]) for one in read))
+        cell = old_cell, new_cell
+    old, new = (Counts(cube, one[0], where, one[-1])
+                for cube, one, where in zip((reference, current), read, cell, strict=True))  # fmt: skip
+    return Pair(kinds[1], old, new, at, "" if len(at) else "no values on either side")
+
+
+def pooled(a: Any, b: Any, other: Any) -> tuple[Any, Any, str]:
+    """Counts of text values with the rare ones as one cell; and why they cannot be compared, if so."""
+    total = a.sum()
+    if total and (a[other].sum() > MANY * total or (a > 0).sum() > MANY * total):
+        return a, b, "nearly every row has its own value"
+    rows = b.sum(-1, keepdims=True)
+    shares = np.divide(b, rows, out=np.zeros_like(b), where=rows >= 100).max(0)
+    keep = np.maximum(a / max(total, 1), shares) >= RARE
+    if total and a[~keep].sum() > MANY * total:
+        return a, b, "most rows hold a value that is rare"
+    return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), ""
