@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.apps import shell, snapshot
@@ -259,41 +259,59 @@ def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Told:
-    """What a notebook told its page in a session; enough to show it again to the next reader."""
+    """What a notebook told its page in a session; enough to show it again to the next reader. `drawn` holds pictures as JSON."""
 
     run: Any
     story: Json
     views: Mapping[str, Any]
+    drawn: dict[str, Json] = field(default_factory=dict)
 
     @property
     def keeps(self) -> bool:
-        """False when a view belongs to one session: it answers that session's reader."""
-        import holoviews as hv
+        """False when a view answers one session's reader."""
+        return not any(_answers(view) for view in self.views.values())
 
-        return all(
-            isinstance(view, hv.core.Dimensioned) and not view.traverse(lambda one: one, [hv.DynamicMap])
-            for view in self.views.values()
-        )
+
+def _answers(view: Any) -> bool:
+    """Whether a view needs a session of its own: Panel objects, and HoloViews that are made while they are looked at."""
+    import holoviews as hv
+    from bokeh.models import LayoutDOM
+
+    if isinstance(view, LayoutDOM) or not hasattr(view, "traverse"):
+        return True
+    return bool(view.traverse(lambda one: one, [hv.DynamicMap, hv.HoloMap]))
 
 
 def show(document: Any, told: Told) -> Any:
-    """Puts every picture into a session's document, inside the shell; gives them back as a column."""
+    """Puts every picture into a session's document, inside the shell; gives those that answer back as a column."""
     import panel as pn
+    from bokeh.document import Document
 
     run = told.run
     story = copy.deepcopy(told.story)
     placed = {
         part["key"]: part for section in story["sections"] for part in section["parts"] if part["kind"] == "picture"
     }
-    panes = {key: _pane(view) for key, view in told.views.items()}
-    for key, pane in panes.items():
-        before = {root.ref["id"] for root in document.roots}
-        pane.server_doc(document, title=story["title"], location=False)
-        for root in document.roots:
-            if root.ref["id"] not in before and root.name not in ("location", "notifications", "browser_info"):
-                root.name = f"wb-{key}"
-                snapshot.settle(root)
-                placed[key].update(height=snapshot.height(root), width=snapshot.needs(root))
+    panes = []
+    for key, view in told.views.items():
+        if _answers(view):
+            pane = _pane(view)
+            before = {root.ref["id"] for root in document.roots}
+            pane.server_doc(document, title=story["title"], location=False)
+            helpers = ("location", "notifications", "browser_info")
+            roots = [root for root in document.roots if root.ref["id"] not in before and root.name not in helpers]
+            panes.append(pane)
+        else:
+            if key not in told.drawn:
+                told.drawn[key] = snapshot.item(snapshot.drawing(view))["doc"]
+            kept = Document.from_json(told.drawn[key])
+            roots = kept.roots
+            kept.clear()
+            document.add_root(roots[0])
+        for root in roots:
+            root.name = f"wb-{key}"
+            snapshot.settle(root)
+            placed[key].update(height=snapshot.height(root), width=snapshot.needs(root))
     record = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
     record.update(headline=story["headline"], parameters=run.parameters)
     state = shell.state_of(record)
@@ -314,7 +332,7 @@ def show(document: Any, told: Told) -> Any:
         told=told,
     )
     document.template_variables.setdefault("links", {})
-    return pn.Column(*panes.values(), name=NAME)
+    return pn.Column(*panes, name=NAME)
 
 
 def _field(value: Any) -> str:

@@ -106,7 +106,7 @@ def settle(model: Any) -> None:
 def height(model: Any) -> int:
     """How many pixels high a drawn model will be: rows of a grid are added up."""
     children = getattr(model, "children", None)
-    if children and isinstance(children[0], tuple):
+    if children and isinstance(children[0], (tuple, list)):  # a list once it has been stored
         rows: dict[int, int] = {}
         for child, row, *_ in children:
             rows[row] = max(rows.get(row, 0), height(child))
