@@ -8,6 +8,10 @@ PORT ?= 5006
 PYTEST_ARGS ?=
 # Two at a time by files: a file's tests share what they made (servers, browsers, compiled kernels).
 WORKERS ?= 2
+# 20 M rows take half an hour and 5 GB; BENCH_BIG=1 adds 200 M rows (20 GB more) and what takes long.
+BENCH_ROWS ?= 20000000
+BENCH_ROUNDS ?= 3
+BENCH_DATA ?= bench-data
 SAY := printf 'workbench: %s\n'
 
 .DEFAULT_GOAL := help
@@ -72,11 +76,11 @@ gpu-check: ## on a GPU host: install [gpu] and run the tests marked gpu (GPU_PYT
 	@if [ -z "$(GPU_PYTHON)" ]; then $(MAKE) --no-print-directory $(VENV)/.gpu; fi
 	@$${GPU_PYTHON:-$(BIN)/python} -m pytest -m gpu --gpu $(PYTEST_ARGS)
 
-bench: $(VENV)/.demo ## ours against a bare scan of the same file, as ratios (ROWS=20000000 for the full size)
-	@$(BIN)/python -m benchmarks.scan --rows $(or $(ROWS),2000000)
+bench: $(VENV)/.demo ## ours and the peers on the same files, into benchmarks/RESULTS.md (BENCH="profile drift" to choose)
+	@$(BIN)/python -m benchmarks.run $(BENCH) --rows $(BENCH_ROWS) --rounds $(BENCH_ROUNDS) --data $(BENCH_DATA) $(if $(filter 1,$(BENCH_BIG)),--big)
 
-clean: ## remove .venv, caches and the demo's tables; runs stay
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove .venv, caches, the demo's tables and the peers' environments; runs and bench-data stay
+	rm -rf $(VENV) .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # ---- set-up: each stamp is made once, and again when the versions change -------------------------------------------
 

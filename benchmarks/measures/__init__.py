@@ -1,0 +1,1 @@
+"""Ours, and the bare scan that all are measured against."""
