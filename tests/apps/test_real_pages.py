@@ -1,0 +1,139 @@
+"""The three notebooks on a small example table: their pages, live pages and reports as people see them.
+
+`WORKBENCH_SCREENSHOT=1 pytest tests/apps/test_real_pages.py -k screenshot` writes docs/screenshot.png anew.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.apps.browsing import BLANK, PHONE, WIDE, opened
+from tests.apps.conftest import Served
+
+pytestmark = [pytest.mark.pages, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+NAMES = ("quality", "drift", "performance")
+ROWS = 60_000
+
+
+@pytest.fixture(scope="module")
+def real_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from workbench.apps.report import write_report
+    from workbench.examples import requests
+    from workbench.runs.execute import run_notebook
+
+    folder = tmp_path_factory.mktemp("real")
+    requests(folder / "requests", rows=ROWS, seed=7)
+    for name in NAMES:
+        record = run_notebook(
+            ROOT / "notebooks" / f"{name}.ipynb",
+            {"table": str(folder / "requests")},
+            folder / "runs",
+            report=write_report,
+        )
+        assert record.status == "good", record.error
+        assert record.told["report"] == "good", record.told.get("report_message")
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def real(real_runs: Path) -> Iterator[Served]:
+    server = Served(real_runs, ROOT / "notebooks")
+    yield server
+    server.stop()
+
+
+def run_of(runs: Path, name: str) -> Path:
+    return next((runs / name).iterdir())
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_and_its_report_are_whole(browser, real, real_runs, name, scheme, size):
+    for url in (f"{real.url}/{name}/", f"{run_of(real_runs, name).as_uri()}/report.html"):
+        with opened(browser, url, size, scheme) as seen:
+            page = seen.ready()
+            page.wait_for_timeout(300)
+            drawn = page.evaluate(BLANK)
+            published = page.locator("main > .section .picture").count()
+            assert published >= 3
+            assert drawn[:published] == [True] * published
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            assert page.locator(".card").count() >= 4
+            seen.clean()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_live_page_shows_what_the_published_one_shows(browser, real, name):
+    with opened(browser, f"{real.url}/{name}/") as seen:
+        published = seen.ready().inner_text(".cards")
+    with opened(browser, f"{real.url}/live/{name}") as seen:
+        page = seen.ready()
+        page.wait_for_timeout(300)
+        assert page.inner_text(".cards") == published
+        assert all(page.evaluate(BLANK))
+        seen.clean()
+
+
+def test_another_objective_changes_the_figures(browser, real):
+    with opened(browser, f"{real.url}/live/performance") as seen:
+        page = seen.ready()
+        before = page.inner_text(".cards")
+        page.fill("input[name=slo_s]", "2")
+        page.press("input[name=slo_s]", "Enter")
+        page.wait_for_url("**slo_s=2*", timeout=60_000)
+        seen.ready()
+        assert page.inner_text(".cards") != before
+        assert "slo_s 2" in page.inner_text(".facts")
+        seen.clean()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_index_names_every_question(browser, real, size):
+    with opened(browser, real.url + "/", size) as seen:
+        assert seen.page.locator(".entry").count() == len(NAMES)
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        seen.clean()
+
+
+def test_the_notebooks_own_pictures_are_in_the_report(browser, real_runs):
+    for name in NAMES:
+        with opened(browser, f"{run_of(real_runs, name).as_uri()}/report.html") as seen:
+            page = seen.ready()
+            page.click(".notebook > summary")
+            cells = page.locator(".cell .picture").count()
+            assert cells >= 2
+            page.wait_for_function(
+                f"document.querySelectorAll('.cell .picture.drawn').length === {cells}", timeout=20_000
+            )
+            page.wait_for_timeout(300)
+            assert all(page.evaluate(BLANK))
+            seen.clean()
+
+
+def test_the_screenshot_of_the_readme(browser, real, tmp_path):
+    """A wide light page with a dark phone before it, small enough to be read quickly."""
+    from PIL import Image
+
+    shots = []
+    for name, size, scheme in (("quality", (1280, 1010), "light"), ("quality", (390, 844), "dark")):
+        with opened(browser, f"{real.url}/{name}/", size, scheme) as seen:
+            page = seen.ready()
+            page.wait_for_timeout(500)
+            shots.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    wide, phone = shots
+    picture = Image.new("RGB", (1560, 1060), "#e8ecf0")
+    picture.paste(wide, (24, 25))
+    frame = Image.new("RGB", (phone.width + 12, phone.height + 12), "#0c0f12")
+    frame.paste(phone, (6, 6))
+    picture.paste(frame, (picture.width - frame.width - 24, picture.height - frame.height - 25))
+    path = ROOT / "docs" / "screenshot.png" if os.environ.get("WORKBENCH_SCREENSHOT") else tmp_path / "screenshot.png"
+    path.parent.mkdir(exist_ok=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    assert path.stat().st_size < 400_000
