@@ -88,6 +88,8 @@ class Run:
         self.headlines: list[dict[str, Any]] = []
         self.sources: list[dict[str, Any]] = []
         self.notices = list(notices)
+        self.chosen: dict[str, str] = {}
+        self.asked = parameters
         self._save()
 
     def cube(self, count: Callable[[], xr.Dataset], name: str = "cube") -> xr.Dataset:
@@ -130,6 +132,31 @@ class Run:
         self.notice(f"This page asks for the table {wanted!r}, but the stored run has read {known}.")
         first = read[0] if read else {"source": wanted, "version": ""}
         return StoredTable(first["source"], first["version"], first.get("rows"))
+
+    def choose(self, path: str | Path, time: str, by: str, likely: Sequence[str] = ("model", "region")) -> tuple[str, str]:
+        """The event-time column and the category columns of a table, where a notebook was asked for "auto".
+
+        time: "auto" is the only time column, or among several the one called time, timestamp, date or created (any
+            case); "" where there is none. by: "auto" is those of ``likely`` that the table has as text or dictionary.
+        Anything else comes back as it is. What was chosen is recorded beside the parameters, in ``chosen``.
+
+        Raises WorkbenchError when a table has several time columns and none of those names.
+        """
+        if "auto" not in (time, by):
+            return time, by
+        if self.stored is not None:
+            known = (self.record.told.get("chosen") if self.record else None) or {}
+            found = {"time": known.get("time", ""), "by": known.get("by", "")}
+        else:
+            from workbench import open_table
+
+            found = _suited(open_table(path).kinds, likely, time)
+        chosen = {n: found[n] for n, given in (("time", time), ("by", by)) if given == "auto"}
+        self.chosen.update(chosen)
+        self.asked = dict(self.parameters)
+        self.parameters = {**self.parameters, **chosen}
+        self._save()
+        return chosen.get("time", time), chosen.get("by", by)
 
     def source(self, table: Any) -> None:
         """Records which table was read: its address and version. The first one is the run's `source`."""
@@ -182,8 +209,23 @@ class Run:
 
     def _save(self) -> None:
         if self.folder is not None and self.stored is None:
-            told = {"parameters": without_secrets(self.parameters), "sources": self.sources, "headline": self.headlines}
+            told = {"parameters": without_secrets(self.asked), "sources": self.sources, "headline": self.headlines}
+            if self.chosen:
+                told["chosen"] = dict(self.chosen)
             write_json(self.folder / KERNEL_FILE, told)
+
+
+def _suited(kinds: Mapping[str, str], likely: Sequence[str], time: str) -> dict[str, str]:
+    """The time column and the categories of a table, from its columns' kinds."""
+    times = [column for column, kind in kinds.items() if kind == "time"]
+    named = [c for word in ("time", "timestamp", "date", "created") for c in times if c.lower() == word]
+    if len(times) > 1 and not named and time == "auto":
+        raise WorkbenchError(
+            f"The table has several time columns ({', '.join(times)}): say which one the windows follow, as in "
+            f"-p time {times[0]}, or -p time '' for none."
+        )
+    by = [column for column in likely if kinds.get(column) == "text"]
+    return {"time": (named or times or [""])[0], "by": ",".join(by)}
 
 
 def begin(
