@@ -58,6 +58,19 @@ def test_nan_is_told_apart_from_missing():
     assert "% NaN" in found.iloc[0]["words"]
 
 
+def test_columns_that_break_together_are_one_event():
+    frame = table().assign(y=1.5, z=2.5)
+    hit = frame["at"].dt.strftime("%d %H") == "07 05"
+    frame.loc[hit, ["x", "y", "z"]] = None
+    found = findings(frame, by="")
+    bursts = found[found["finding"] == "burst"]
+    assert len(bursts) == 3
+    (event,) = quality.events(bursts).to_dict("records")
+    assert sorted(event["columns"].split(", ")) == ["x", "y", "z"]
+    assert event["words"].endswith("(and 2 more columns)")
+    assert len(quality.told(found, most=1)) == 2
+
+
 def test_constant_and_empty_columns():
     frame = table(2_000).assign(same=3, none=pd.array([None] * 2_000, dtype="Float64"), word="only")
     found = findings(frame, every="D").set_index("column")

@@ -31,6 +31,7 @@ def pictures(sound, moved, speed):
         "drift_lines": drift.drift_lines(judged, ["f05", "model"]),
         "numbers": drift.closer(drifting.close_up(old, new, drifting.closest(judged)), name),
         "values": drift.closer(drifting.close_up(old, new, judged.query("column == 'model'").iloc[-2]), name),
+        "bars": drift.drift_map(judged[judged["window"] == ""]),
         "missing_lines": drift.missing_lines(judged),
         "percentiles": performance.percentiles(measured, "latency", 10),
         "slow_map": performance.slow_map(measured, "latency_p90", incidents),
@@ -108,6 +109,13 @@ def test_a_cell_without_anything_is_hatched_and_zero_is_not():
     assert shown(view) == {(None, 1.0): 3, ("right_diagonal_line", 0.0): 1, (None, 0.0): 1}
 
 
+def test_neighbouring_cells_are_framed_together():
+    view = maps.cells(
+        cells().assign(odd=[True, True, True, False]), row="row", value="value", label="x", title="t", marked="odd"
+    )
+    assert shown(view)[(None, 0.0)] == 2
+
+
 def test_a_map_draws_fifty_rows_and_says_how_many_there_are():
     frame = pd.DataFrame({"window": "2026-03-02T00:00:00Z", "row": [f"r{i}" for i in range(70)], "value": 1.0})
     (figure,) = drawn(maps.cells(frame, row="row", value="value", label="x", title="many"))
@@ -155,7 +163,7 @@ def test_nothing_to_draw_is_a_sentence(sound, moved, speed):
         quality.columns(verdicts.assign(missing=0.0, nan=0.0, infinite=0.0)),
         quality.share_lines(shares.assign(window=""), "f03"),
         quality.missing_map(shares.assign(window=""), found),
-        drift.drift_map(judged[judged["window"] == ""]),
+        drift.drift_map(judged[judged["window"] == ""].assign(evaluated=False)),
         drift.drift_lines(judged[judged["window"] == ""], ["f05"]),
         drift.missing_lines(judged[judged["window"] == ""]),
         drift.closer(drifting.close_up(moved[1], moved[2], None), "x"),

@@ -189,16 +189,16 @@ def worst(judged: pd.DataFrame) -> pd.Series | None:
     return (whole if len(whole) else found).sort_values("size", ascending=False, kind="stable").iloc[0]
 
 
-def columns(judged: pd.DataFrame) -> pd.DataFrame:
+def columns(judged: pd.DataFrame, alpha: float = 0.01) -> pd.DataFrame:
     """One row a column, the strongest first: verdict, drifted (its values did), moved (those or its missing, NaN or
     infinite share), since (first such window), windows of how many evaluated, the largest distance with its metric,
     in which segment, and all of it in words. verdict is "drifted", "missing changed", "small shift", "no drift" or
     "not evaluated"."""
-    table = pd.DataFrame(list(_columns(judged)))
+    table = pd.DataFrame(list(_columns(judged, alpha)))
     return table.sort_values(["drifted", "moved", "largest"], ascending=False, kind="stable", ignore_index=True)
 
 
-def _columns(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _columns(judged: pd.DataFrame, alpha: float) -> Iterator[dict[str, Any]]:
     timed = bool((judged["window"] != "").any())
     single = judged[judged["window"] != ""] if timed else judged
     for column, rows in single.groupby("column", sort=False):
@@ -214,7 +214,7 @@ def _columns(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
             reasons = whole["why"][whole["why"] != ""]
             verdict, text = "not evaluated", reasons.iloc[0] if len(reasons) else "too few rows"
         elif (looked["verdict"] == "small shift").any():
-            verdict, text = "small shift", f"real, but below the threshold: {_distance(looked)} at most"
+            verdict, text = "small shift", f"real, but below the threshold: {_small(looked, alpha)}"
         else:
             verdict, text = "no drift", f"{_distance(looked)} at most: what sampling alone would give"
         yield {
@@ -225,6 +225,13 @@ def _columns(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "windows": shown["window"].nunique(), "evaluated": looked["window"].nunique(),
             "segment": "" if top is None else top["segment"], "words": text,
         }  # fmt: skip
+
+
+def _small(rows: pd.DataFrame, alpha: float) -> str:
+    if (rows["distance_q"] <= alpha).any():
+        return f"{_distance(rows)} at most"
+    top = rows.loc[rows["missing_change_excess"].idxmax()]
+    return f"missing share {say_share(top['missing_reference'])} before, {say_share(top['missing_current'])} at most"
 
 
 def _distance(rows: pd.DataFrame) -> str:

@@ -263,17 +263,37 @@ def columns(cube: xr.Dataset, found: pd.DataFrame) -> pd.DataFrame:
     table["findings"] = table["column"].map(own.size()).fillna(0).astype("int64")
     table["weight"] = table["column"].map(own["weight"].max()).fillna(0).astype("int64")
     table["verdict"] = table["weight"].map({0: "sound", 1: "note", 2: "look", 3: "wrong"})
-    said = table["column"].map(own["words"].agg("; ".join))
+    said = table["column"].map(own["words"].agg(_few))
     quiet = [f"sound, {say_share(share)} missing" if share else "sound, nothing missing" for share in table["missing"]]
     table["words"] = said.where(said.notna(), pd.Series(quiet, dtype=object))
     return table.sort_values(["weight", "findings", "missing"], ascending=False, kind="stable", ignore_index=True)
+
+
+def _few(words: pd.Series, most: int = 2) -> str:
+    more = f"; and {len(words) - most} more" if len(words) > most else ""
+    return "; ".join(words.head(most)) + more
+
+
+def events(found: pd.DataFrame) -> pd.DataFrame:
+    """Findings with the columns that broke together, in the same windows and segment, in one row: column names the
+    worst of them, columns all, and words speaks of the worst."""
+    alone = np.where(found["finding"].isin(["burst", "dip", "late"]), -1, np.arange(len(found)))
+    keys = found[["finding", "segment", "window", "until"]].assign(alone=alone)
+    number = keys.groupby(list(keys.columns), sort=False).ngroup()
+    table = found[~number.duplicated()].reset_index(drop=True)
+    together = found["column"].groupby(number.to_numpy(), sort=False).agg([", ".join, "size"])
+    table["columns"] = together["join"].to_numpy() if len(found) else ""
+    for place in range(len(table)):
+        more = int(together["size"].iloc[place]) - 1
+        table.loc[place, "words"] += f" (and {more} more column{'s' * (more > 1)})" if more else ""
+    return table
 
 
 def headline(cube: xr.Dataset, found: pd.DataFrame) -> list[tuple[str, float | int | str, str, bool | None]]:
     """Name, value, unit and whether it is good, of the few figures a person needs first."""
     rows, across = int(cube["count"].sum()), cube.sizes["column"]
     missing = 100 * float(cube["missing"].sum()) / max(rows * across, 1)
-    wrong = found[found["weight"] >= 2]
+    wrong = events(found[found["weight"] >= 2])
     top = found.iloc[0] if len(wrong) else None
     figures: list[tuple[str, float | int | str, str, bool | None]] = [
         ("rows", rows, "rows", None if rows else False),
@@ -331,17 +351,23 @@ def closest(found: pd.DataFrame, shares: pd.DataFrame, most: int = 8) -> tuple[s
 
 def summary(found: pd.DataFrame) -> str:
     """What was found, in one sentence."""
-    wrong, look = (found["weight"] == 3).sum(), (found["weight"] == 2).sum()
+    table = events(found)
+    wrong, look = (table["weight"] == 3).sum(), (table["weight"] == 2).sum()
     if not wrong and not look:
         return "Nothing is out of pattern: rows, missing values and categories are as they usually are."
     parts = [f"**{wrong}** to mend" if wrong else "", f"**{look}** to look at" if look else ""]
     return f"Out of pattern: {' and '.join(part for part in parts if part)}, the worst first."
 
 
-def told(found: pd.DataFrame) -> pd.DataFrame:
-    """The findings as a person reads them: how bad, what, and the whole in words."""
-    grade = found["weight"].map({3: "mend", 2: "look", 1: "note"})
-    return pd.DataFrame({"": grade, "finding": found["finding"], "in words": found["words"]})
+def told(found: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+    """The findings as a person reads them: how bad, what, and the whole in words; at most `most`, the worst first."""
+    table = events(found)
+    grade = table["weight"].map({3: "mend", 2: "look", 1: "note"})
+    frame = pd.DataFrame({"": grade, "finding": table["finding"].to_numpy(), "in words": table["words"]})
+    if len(frame) > most:
+        rest = {"": "", "finding": "", "in words": f"and {len(frame) - most} more, in the run's results"}
+        frame = pd.concat([frame.head(most), pd.DataFrame([rest])])
+    return frame.reset_index(drop=True)
 
 
 def sound(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,8 +18,10 @@ VALUES = 15  # values of a text column that are drawn
 def drift_map(judged: pd.DataFrame, segment: str = "", threshold: float = 0.1) -> Any:
     """How far each column is from the reference in every window, above what sampling alone gives.
 
-    judged: `analyses.drift.judge`. Hatched: not evaluated. Framed: drifted.
+    judged: `analyses.drift.judge`. Hatched: not evaluated. Framed: drifted. Without windows: a bar a column.
     """
+    if not (judged["window"] != "").any():
+        return drift_bars(judged, segment, threshold)
     part = judged[(judged["segment"] == segment) & (judged["window"] != "")].copy()
     part["above"] = part["distance_excess"].where(part["evaluated"])
     part["told"] = [
@@ -43,6 +45,50 @@ def drift_map(judged: pd.DataFrame, segment: str = "", threshold: float = 0.1) -
         label="distance above noise (0 to 1)",
         title="Distance from the reference",
         hover=[("distance", "told"), ("missing", "change"), ("verdict", "verdict")],
+    )
+
+
+def drift_bars(judged: pd.DataFrame, segment: str = "", threshold: float = 0.1) -> Any:
+    """Each column's distance over all rows, what sampling alone gives as a grey bar in front, the threshold dashed."""
+    hv = look.extension()
+    part = judged[(judged["segment"] == segment) & (judged["window"] == "") & judged["evaluated"]]
+    shown = part.sort_values("distance", ascending=False, kind="stable").head(look.DRAWN)
+    if shown.empty:
+        return maps.nothing("Distance from the reference: no column could be compared")
+    place = np.arange(len(shown))[::-1].astype("float64")
+    shown = shown.assign(left=0.0, bottom=place - 0.4, top=place + 0.4)
+    words = [
+        ("column", "@column"),
+        ("distance", "@distance{0.000}"),
+        ("sampling alone", "@distance_noise{0.000}"),
+        ("verdict", "@verdict"),
+    ]
+    told = ["column", "verdict", "distance_noise"]
+    layers = [
+        hv.Rectangles(
+            shown[shown["drifted"] == drifted], ["left", "bottom", "distance", "top"], told, label=label
+        ).opts(color=colour, line_color=None, tools=["hover"], hover_tooltips=words)
+        for drifted, label, colour in ((True, "drifted", look.BAD), (False, "not drifted", look.ACCENT))
+        if (shown["drifted"] == drifted).any()
+    ]
+    noise = hv.Rectangles(shown, ["left", "bottom", "distance_noise", "top"], label="sampling alone").opts(
+        color=look.TEXT, line_color=None
+    )
+    high = max(float(shown["distance"].max()), 2 * threshold) * 1.05
+    limit = hv.Curve(pd.DataFrame({"distance": [threshold] * 2, "y": [-0.6, len(shown) - 0.4]}), "distance", "y").opts(
+        color=look.TEXT, line_dash="dashed", line_width=1.5
+    )
+    return hv.Overlay([*layers, noise, limit]).opts(
+        **look.base(
+            max(150, 100 + look.ROW * len(shown)),
+            title="Distance from the reference",
+            xlabel="distance (0 to 1)",
+            ylabel="",
+            yticks=list(zip(place, shown["column"], strict=True)),
+            ylim=(-0.6, len(shown) - 0.4),
+            xlim=(0, high),
+            legend_position="right",
+        )
     )
 
 

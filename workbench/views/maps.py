@@ -92,11 +92,9 @@ def cells(
             )
         )
     if marked is not None and part[marked].any():
-        layers.append(
-            hv.Rectangles(part[part[marked]], kdims=box).opts(
-                fill_alpha=0.0, line_color=look.ACCENT if colour != look.ACCENT else look.BAD, line_width=2
-            )
-        )
+        frames = _stretches(part[part[marked]], row)
+        frame = look.ACCENT if colour != look.ACCENT else look.BAD
+        layers.append(hv.Rectangles(frames, kdims=box).opts(fill_alpha=0.0, line_color=frame, line_width=2))
     ticks = [(at, name) for name, at in place.items()]
     return hv.Overlay(layers).opts(
         **look.base(
@@ -111,6 +109,14 @@ def cells(
             show_legend=False,
         )
     )
+
+
+def _stretches(part: pd.DataFrame, row: str) -> pd.DataFrame:
+    """One box round neighbouring cells of a row."""
+    part = part.sort_values([row, "start"])
+    fresh = (part[row] != part[row].shift()) | (part["start"] > part["end"].shift())
+    one = part.groupby(fresh.cumsum())
+    return one.agg({"start": "first", "bottom": "first", "end": "last", "top": "first"})
 
 
 def _limits(values: pd.Series, log: bool) -> tuple[float, float]:
@@ -145,4 +151,4 @@ def nothing(words: str) -> Any:
     from html import escape
 
     hv = look.extension()
-    return hv.Div(f'<p style="color:{look.TEXT};font:14px {look.FONT}">{escape(words)}</p>')
+    return hv.Div(f'<p style="color:{look.TEXT};font:14px {look.FONT}">{escape(words)}</p>').opts(height=48)
