@@ -67,8 +67,8 @@ def once(measure: Measure, python: str, home: Path, limit: float, answers: Path 
     command = [python, "-m", f"benchmarks.{measure.module}", str(home / measure.table), *args]
     if answers is not None:
         command += ["--answers", str(answers)]
-    with tempfile.TemporaryDirectory() as empty:
-        return child.run(command, limit, {"NUMBA_CACHE_DIR": empty} if measure.fresh else None)
+    with tempfile.TemporaryDirectory(dir=home) as empty:  # on the tables' disk, so that files can be linked into it
+        return child.run(command, limit, {"TMPDIR": empty} | ({"NUMBA_CACHE_DIR": empty} if measure.fresh else {}))
 
 
 def read_once(home: Path, tables: list[str]) -> None:

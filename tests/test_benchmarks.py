@@ -151,7 +151,9 @@ def test_rank_errors_stay_within_the_reported_bound(measured):
 
 def test_a_store_grows_by_a_day_at_a_time(home):
     told = child.run(
-        [sys.executable, "-m", "benchmarks.measures.store", str(home / "days"), "--after", "1,2"], timeout=300
+        [sys.executable, "-m", "benchmarks.measures.store", str(home / "days"), "--after", "1,2"],
+        timeout=300,
+        environment={"TMPDIR": str(home)},
     )
     assert "failed" not in told, told
     assert list(told["added"]) == ["1", "2"]

@@ -20,7 +20,7 @@ def main() -> None:
     days = files(chosen.folder)[: max(after) + AROUND]
     by = [wb.Period("time", chosen.axis)] if chosen.axis else []
     took = []
-    with tempfile.TemporaryDirectory(dir=chosen.folder.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         seen, store = Path(folder) / "days", Path(folder) / "store"
         seen.mkdir()
         for number, day in enumerate(days):
