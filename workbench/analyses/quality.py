@@ -28,6 +28,7 @@ from workbench.analyses.parts import (
     window_labels,
     window_seconds,
 )
+from workbench.cubes import Period
 
 KINDS = ("missing", "nan", "infinite")
 WORDS = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
@@ -127,13 +128,11 @@ def volume(cube: xr.Dataset, *, least: int = 30) -> pd.DataFrame:
     counted = cube["count"].sum([dim for dim in cube["count"].dims if dim != WINDOW])
     series = pd.Series(counted.values, index=pd.DatetimeIndex(counted[WINDOW].values)).sort_index()
     series = series[series.index.notna()]
-    every = str(cube[WINDOW].attrs.get("every", "")) or None
-    zone = str(cube[WINDOW].attrs.get("tz", "")) or "UTC"
+    every, zone = (str(cube[WINDOW].attrs.get(key, "")) for key in ("every", "tz"))
     if every and len(series) > 1:
-        local = series.index.tz_localize("UTC").tz_convert(zone)
-        whole = pd.date_range(local[0], local[-1], freq=every).tz_convert("UTC").tz_localize(None)
-        if len(whole) <= 100_000:
-            series = series.reindex(series.index.union(whole), fill_value=0)
+        known = series.index.to_numpy().astype("datetime64[us]")
+        whole = Period("", every, tz=zone or "UTC").windows(known[0], known[-1])
+        series = series.reindex(series.index.union(pd.DatetimeIndex(whole)), fill_value=0)
     seconds = window_seconds(cube)
     season = series.index.hour * 60 + series.index.minute if seconds < 86_400 else np.zeros(len(series))
     frame = pattern.volumes(series.to_numpy(), np.asarray(season), least=least)

@@ -138,6 +138,22 @@ class Period:
         full[~gone] = out
         return full
 
+    def windows(self, first: Any, last: Any, limit: int = 100_000) -> np.ndarray:
+        """Starts of all windows from the one of ``first`` to that of ``last`` (datetime64[us]), with or without rows.
+
+        Empty where there would be more than ``limit``.
+
+        >>> str(Period("t", "W").windows(np.datetime64("2026-03-04"), np.datetime64("2026-03-11")))
+        "['2026-03-02T00:00:00.000000' '2026-03-09T00:00:00.000000']"
+        """
+        width, _ = _offset(self.every)
+        step = min(width or DAY // 2, DAY // 2)
+        a, b = (int(np.datetime64(t, "us").astype(np.int64)) for t in (first, last))
+        if (b - a) // step > 40 * limit:
+            return np.zeros(0, "datetime64[us]")
+        found = np.unique(self.starts(np.append(np.arange(a, b + 1, step, dtype=np.int64), b)))
+        return found.view("datetime64[us]") if len(found) <= limit else np.zeros(0, "datetime64[us]")
+
     def encode(self, values: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         """Each row's code, and the windows' starts that the codes point to."""
         from workbench.cubes.columns import times_of
