@@ -16,6 +16,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 
 FAN_IN = 8
+PATIENCE = "10s"  # for a scheduler to answer
 KINDS = ("threads", "processes", "cuda")
 
 
@@ -120,7 +121,7 @@ def _distributed(client: Any, count: Any, tasks: Sequence[tuple], join: Any, pie
     everything = list(futures)
     try:
         with _bar(pieces, progress) as bar:
-            for done in as_completed(futures):
+            for done in as_completed(futures, loop=client.loop):
                 if done.status == "error":
                     done.result()
                 bar.update(weight[done.key])
@@ -149,8 +150,10 @@ def cluster(kind: str = "threads", *, size: int | None = None) -> Iterator[Worke
     ...     crew.kind, crew.size
     ('threads', 2)
     """
-    if size is not None and size < 1:
-        raise WorkbenchError(f"cluster({kind!r}) got size={size!r}; one or more is wanted.")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise WorkbenchError(f"cluster({kind!r}) got size={size!r}; a whole number from 1 on is wanted.")
+    if not isinstance(kind, str):
+        raise WorkbenchError(_unknown(kind))
     if kind in ("", "threads"):
         yield Workers("threads", size or _cores())
     elif kind == "processes":
@@ -169,10 +172,14 @@ def cluster(kind: str = "threads", *, size: int | None = None) -> Iterator[Worke
                 raise WorkbenchError(f"The scheduler at {kind} has no workers; start some with `dask worker {kind}`.")
             yield Workers(kind, n, client)
     else:
-        raise WorkbenchError(
-            f"cluster= got {kind!r}; the choices are 'threads', 'processes', 'cuda' or a scheduler's address such as "
-            "'tcp://host:8786'."
-        )
+        raise WorkbenchError(_unknown(kind))
+
+
+def _unknown(kind: Any) -> str:
+    return (
+        f"cluster= got {kind!r}; the choices are 'threads', 'processes', 'cuda' or a scheduler's address such as "
+        "'tcp://host:8786'."
+    )
 
 
 def workers(given: Any) -> Any:
@@ -191,7 +198,7 @@ def _local(size: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=size, threads_per_worker=1, dashboard_address=None, silence_logs=40) as local,
+        LocalCluster(n_workers=size, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40) as local,
         Client(local) as client,
     ):
         yield client
@@ -202,7 +209,7 @@ def _address(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise WorkbenchError(
             f"No Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, or use "
@@ -220,7 +227,7 @@ def _cuda(size: int | None) -> Iterator[tuple[Any, int]]:
 
     with (
         dask.config.set({"dataframe.backend": "cudf"}),
-        LocalCUDACluster(n_workers=size, dashboard_address=None, silence_logs=40) as local,
+        LocalCUDACluster(n_workers=size, dashboard_address="127.0.0.1:0", silence_logs=40) as local,
         Client(local) as client,
     ):
         client.run(_use_cudf)

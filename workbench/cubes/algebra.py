@@ -37,9 +37,9 @@ def add(*cubes: xr.Dataset) -> xr.Dataset:
     names = [c["name"] for c in columns]
     parts, plans = [from_dataset(first)], plans_of(first)
     for other in items[1:]:
-        theirs = {c["name"]: c for c in columns_of(other)}
         if axes_of(other) != axes:
             raise WorkbenchError(_differ(first, other, "axes"))
+        theirs = {c["name"]: c for c in columns_of(other)}
         if theirs.keys() != set(names) or any(theirs[c["name"]]["kind"] != c["kind"] for c in columns):
             raise WorkbenchError(_differ(first, other, "columns"))
         if any(theirs[c["name"]] != c for c in columns):

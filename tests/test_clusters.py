@@ -1,0 +1,250 @@
+"""Workers: the same cube from threads, processes and a scheduler, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import workbench as wb
+from workbench import clusters
+from workbench.cubes import Period
+from workbench.cubes.memory import PIECE_ROWS, MemoryTable
+
+ROOT = Path(__file__).parents[1]
+EXACT_BUT = {"sum", "mean", "m2"}  # workers add floats in the order in which they share the pieces
+
+# Counts one large table until somebody stops it; prints its own and its workers' process ids first.
+LONG = """
+import sys
+import psutil
+import workbench as wb
+
+kind, folder = sys.argv[1:]
+with wb.cluster(kind, size=2) as crew:
+    print(*[p.pid for p in psutil.Process().children(recursive=True)], flush=True)
+    table = wb.open_table(folder)
+    while True:
+        wb.cube(table, by="k", cluster=crew, progress=False)
+"""
+
+
+def write(folder, files, rows):
+    rng = np.random.default_rng(3)
+    folder.mkdir()
+    for i in range(files):
+        data = {
+            "x": rng.normal(size=rows), "i": rng.integers(-(2**62), 2**62, rows),
+            "k": rng.choice(["a", "b", "c", None], rows), "s": rng.integers(0, 2000, rows).astype(str),
+            "t": pa.array(rng.integers(0, 10**12, rows), pa.timestamp("us")),
+        }  # fmt: skip
+        pq.write_table(pa.table(data), folder / f"part-{i:02}.parquet", row_group_size=rows // 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("clusters") / "table", 8, 2000)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as local:
+        yield local
+
+
+def equal(a, b):
+    assert a.sizes == b.sizes
+    for name in a.variables:
+        if name in EXACT_BUT:
+            np.testing.assert_allclose(a[name].values, b[name].values, rtol=1e-9)
+        else:
+            np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+    here, there = ({k: v for k, v in c.attrs.items() if k != "created"} for c in (a, b))
+    assert here == there
+
+
+BY = ["k", Period("t", "D", "Europe/Berlin", name="window")]
+
+
+def test_every_kind_of_worker_gives_the_same_cube(folder, scheduler):
+    table = wb.open_table(folder)
+    for by in ((), BY):
+        threads = wb.cube(table, by=by)
+        equal(wb.cube(table, by=by, plan=threads, cluster=scheduler.scheduler_address), threads)
+        equal(
+            wb.cube(table, by=by, cluster=scheduler.scheduler_address), threads
+        )  # the plan is not the workers' choice
+        with wb.cluster("threads", size=1) as one:
+            equal(wb.cube(table, by=by, cluster=one), threads)
+        with wb.cluster("threads", size=5) as five:
+            equal(wb.cube(table, by=by, cluster=five), threads)
+            equal(wb.cube(table, by=by, cluster=five), threads)  # and stays open
+    with wb.cluster("processes", size=2) as crew:
+        assert (crew.kind, crew.size, crew.local) == ("processes", 2, False)
+        equal(wb.cube(table, by=BY, cluster=crew), threads)
+
+
+def test_the_same_pass_gives_the_same_bits(folder):
+    table = wb.open_table(folder)
+    first, again = wb.cube(table, by=BY), wb.cube(table, by=BY)
+    for name in first.variables:
+        np.testing.assert_array_equal(first[name].values, again[name].values, err_msg=str(name))
+
+
+def test_tables_in_memory_go_to_workers_by_their_rows(scheduler, monkeypatch):
+    from workbench.cubes import memory
+
+    monkeypatch.setattr(memory, "PIECE_ROWS", 20_000)
+    data = pa.table({"x": np.arange(100_000.0), "k": pa.array(["a", "b"] * 50_000).dictionary_encode()})
+    threads = wb.cube(data, by="k")
+    equal(wb.cube(data, by="k", cluster=scheduler.scheduler_address), threads)
+    monkeypatch.undo()
+    table = MemoryTable(data, source="here")
+    part = pickle.loads(pickle.dumps(table.part(table.pieces())))
+    assert part.data.to_pydict() == data.to_pydict()
+    assert (part.source, part.version, PIECE_ROWS) == ("here", table.version, 1_000_000)
+    small = MemoryTable(data.slice(10, 5))
+    assert len(pickle.dumps(small)) < 5000
+    assert small.version == MemoryTable(pa.concat_tables([data.slice(10, 2), data.slice(12, 3)])).version
+    assert small.version != MemoryTable(data.slice(11, 5)).version
+
+
+def test_a_worker_that_dies_does_not_change_the_cube(folder, scheduler):
+    table = wb.open_table(folder)
+    expected = wb.cube(table, by=BY)
+    with wb.cluster(scheduler.scheduler_address) as crew:
+        from workbench.cubes.axes import check_axes
+        from workbench.cubes.scan import finished, plan_columns
+
+        axes = check_axes(BY)
+        columns = plan_columns(table, axes, None, expected)
+        pieces = table.pieces()
+        victim = next(iter(scheduler.workers.values())).pid
+        from workbench.cubes import partial
+
+        tasks = [(table, [piece], columns, axes, victim) for piece in pieces]
+        part = crew.tree(_count_and_kill, tasks, partial.join, pieces, False)
+        equal(finished(part, table, columns, axes), expected)
+    with pytest.raises(ProcessLookupError):
+        os.kill(victim, 0)
+
+
+def _count_and_kill(table, pieces, columns, axes, victim):
+    from workbench.cubes.counting import count_pieces
+
+    if os.getpid() == victim:
+        os.kill(victim, signal.SIGKILL)
+    return count_pieces(table, pieces, columns, axes)
+
+
+def test_an_error_on_a_worker_is_the_error(folder, scheduler, tmp_path):
+    table = wb.open_table(write(tmp_path / "broken", 3, 500))
+    last = sorted((tmp_path / "broken").iterdir())[-1]
+    last.unlink()
+    for kind in ("threads", scheduler.scheduler_address):
+        with pytest.raises(wb.WorkbenchError, match=r"part-02.parquet.* is gone since the table was opened"):
+            wb.cube(table, plan=wb.cube(wb.open_table(folder)), cluster=kind)
+    equal(wb.cube(wb.open_table(folder), cluster=scheduler.scheduler_address), wb.cube(wb.open_table(folder)))
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_control_c_stops_the_pass_and_its_workers(kind, tmp_path):
+    folder = write(tmp_path / "long", 4, 200_000)
+    running = subprocess.Popen(
+        [sys.executable, "-c", LONG, kind, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        workers = [int(pid) for pid in running.stdout.readline().split()]
+        assert bool(workers) == (kind == "processes")
+        time.sleep(3)
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.communicate()
+    assert running.returncode != 0
+    assert "KeyboardInterrupt" in said
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=10)
+    assert not alive
+
+
+def test_cuda_without_a_gpu_says_what_is_missing():
+    if not clusters.missing_for_cuda():
+        pytest.skip("this machine has a GPU and everything for it")
+    with pytest.raises(
+        wb.WorkbenchError, match=r"^cluster='cuda' .*(driver|device|package|NVML).*; use cluster='threads' meanwhile\.$"
+    ) as told:
+        wb.cube(pa.table({"x": [1]}), cluster="cuda")
+    assert "\n" not in str(told.value)
+
+
+def test_what_cuda_lacks_is_told_in_turn(monkeypatch):
+    monkeypatch.setattr(clusters, "_driver", lambda: "no NVIDIA driver answers (Driver Not Loaded): install one")
+    assert clusters.missing_for_cuda() == (
+        "cluster='cuda' needs an NVIDIA GPU, and no NVIDIA driver answers (Driver Not Loaded): install one; "
+        "use cluster='threads' meanwhile."
+    )
+    monkeypatch.setattr(clusters, "_driver", lambda: "")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert clusters.missing_for_cuda() == (
+        "cluster='cuda' needs the packages dask_cuda, cudf, cupy: install workbench[gpu]; use cluster='threads' meanwhile."
+    )
+
+
+@pytest.mark.parametrize("kind", ["gpu", "Threads", "thread", "http", 3, ["threads"]])
+def test_unknown_kinds(kind):
+    with pytest.raises(
+        wb.WorkbenchError, match="cluster= got .*; the choices are 'threads', 'processes', 'cuda' or a scheduler's"
+    ):
+        wb.cube(pa.table({"x": [1]}), cluster=kind)
+
+
+def test_addresses_that_nobody_answers_at(monkeypatch):
+    monkeypatch.setattr(clusters, "PATIENCE", "300ms")
+    for address in ("tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://x:1"):
+        with pytest.raises(wb.WorkbenchError, match="No Dask scheduler answers at .*; start one with `dask scheduler`"):
+            wb.cube(pa.table({"x": [1]}), cluster=address)
+
+
+def test_a_scheduler_without_workers_is_told():
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50, processes=False, protocol="tcp"
+    ) as local:
+        with pytest.raises(wb.WorkbenchError, match="has no workers; start some with `dask worker"):
+            wb.cube(pa.table({"x": [1]}), cluster=local.scheduler_address)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "2"])
+def test_sizes(size):
+    with pytest.raises(wb.WorkbenchError, match="got size=.*; a whole number from 1 on is wanted"):
+        with wb.cluster("threads", size=size):
+            pass
+
+
+def test_progress_is_shown_where_asked(capsys, monkeypatch):
+    monkeypatch.setattr("tqdm.std.tqdm.monitor_interval", 0)
+    data = pa.table({"x": [1, 2, 3]})
+    wb.cube(data)
+    assert capsys.readouterr().err == ""
+    wb.cube(data, progress=False)
+    assert capsys.readouterr().err == ""
