@@ -32,7 +32,7 @@ _HOME = {
     "Histogram": "cubes",
     "Distinct": "cubes",
     "Top": "cubes",
-    "begin": "runs.context",
+    "begin": "apps.door",
     "NoStoredRun": "runs.context",
     "page": "apps.page",
 }

@@ -37,7 +37,7 @@ def waves() -> nbformat.NotebookNode:
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     imports = (
         "import holoviews as hv\nimport numpy as np\nimport pandas as pd\n\nfrom workbench.apps.page import page\n"
-        "from workbench.runs.context import begin\nfrom workbench.views import look\n\nhv = look.extension()"
+        "from workbench import begin\nfrom workbench.views import look\n\nhv = look.extension()"
     )
     cells = [new_markdown_cell("# Waves\n\nHow high are the waves?"), new_code_cell(imports), parameters]
     cells += [
@@ -75,6 +75,14 @@ class Served:
         return self.process.returncode, words, errors
 
 
+@pytest.fixture(scope="session", autouse=True)
+def package_for_kernels() -> Iterator[None]:
+    """Kernels and servers find this checkout from whatever folder they start in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
+        yield
+
+
 @pytest.fixture(scope="session")
 def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("notebooks")
@@ -91,7 +99,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory, notebooks: Path) -> Path:
     from workbench.runs.execute import run_notebook
 
     folder = tmp_path_factory.mktemp("runs")
-    os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[2]))
     record = run_notebook(notebooks / "waves.ipynb", {"slo_ms": 900.0}, folder, report=write_report)
     assert record.status == "good", record.error
     assert record.told["report"] == "good", record.told.get("report_message")

@@ -175,3 +175,14 @@ def test_a_later_failure_makes_the_last_good_run_stale():
 def test_without_a_cube_the_data_have_no_age(tmp_path):
     assert latest_event(a_run(tmp_path)) is None
     assert latest_event(a_run()) is None
+
+
+@pytest.mark.parametrize(("of", "latest"), [(None, "2026-03-02T10:30:00Z"), (["value"], "2026-03-02T00:00:00Z")])
+def test_the_age_of_the_data_is_the_newest_row_or_its_window(tmp_path, of, latest):
+    import workbench as wb
+
+    times = pd.to_datetime(["2026-03-01 04:00", "2026-03-02 10:30", None])
+    pd.DataFrame({"ts": times, "value": [1.0, 2.0, 3.0]}).to_parquet(tmp_path / "table.parquet")
+    cube = wb.cube(wb.open_table(tmp_path / "table.parquet"), by=[wb.Period("ts", "D", name="window")], of=of)
+    wb.save_cube(cube, tmp_path / "cube.nc")
+    assert latest_event(a_run(tmp_path, parameters={"time": "auto"})) == latest

@@ -151,7 +151,7 @@ def _silent(*things: Any, **more: Any) -> None:
     """What a notebook shows and prints is in its executed copy."""
 
 
-def fill_error(document: Any, status: int, title: str, sentence: str) -> None:
+def fill_error(document: Any, status: int, title: str, sentence: str, command: str = "") -> None:
     """Turns a session's document into a page that says what went wrong."""
     document.clear()
     document.title = title
@@ -160,7 +160,7 @@ def fill_error(document: Any, status: int, title: str, sentence: str) -> None:
         status=status,
         title=title,
         sentence=sentence,
-        command="",
+        command=command,
         css=shell.css(),
         theme_js=shell.text("theme.js"),
         page_js=shell.text("page.js"),

@@ -87,24 +87,23 @@ def latest_event(run: Any) -> str | None:
 
     from workbench.cubes import open_cube
 
-    column, found = str(run.parameters.get("time") or ""), []
+    found = []
     for cube in map(open_cube, cubes):
-        if column and "int_max" in cube and column in [str(name) for name in cube["column"].values]:
-            counted = (cube["count"] - cube["missing"].sel(column=column)) > 0
-            newest = cube["int_max"].sel(column=column).where(counted).max()
-            if newest.notnull():
-                found.append(int(newest))
-        else:
-            for axis in cube["count"].dims:
-                if np.issubdtype(cube[axis].dtype, np.datetime64) and cube.sizes[axis]:
-                    windows = cube["count"].sum([one for one in cube["count"].dims if one != axis])
-                    filled = cube[axis].values[(windows > 0).values]
-                    found += [int(filled.max().astype("datetime64[us]").astype("int64"))] if filled.size else []
-    return (
-        datetime.fromtimestamp(max(found) / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        if found
-        else None
-    )
+        count = cube["count"]
+        periods = [axis for axis in count.dims if np.issubdtype(cube[axis].dtype, np.datetime64)]
+        column = str(cube[periods[0]].attrs.get("column", "")) if periods else str(run.parameters.get("time") or "")
+        if "int_max" in cube and column in [str(name) for name in cube["column"].values]:
+            values = cube["int_max"].sel(column=column)
+            newest = values.where(count > cube["missing"].sel(column=column)).max()
+            found += [int(newest)] if newest.notnull() else []
+        elif periods:
+            others = [one for one in count.dims if one != periods[0]]
+            filled = cube[periods[0]].values[(count.sum(others) > 0).values]
+            filled = filled[~np.isnat(filled)]
+            found += [int(filled.max().astype("datetime64[us]").astype("int64"))] if filled.size else []
+    if not found:
+        return None
+    return datetime.fromtimestamp(max(found) / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 # --- sections ----------------------------------------------------------------------------------------------------------

@@ -181,11 +181,12 @@ def figure(told: Mapping[str, Any]) -> Json:
     value, good = told.get("value"), told.get("good")
     words = isinstance(value, str)
     if isinstance(value, str) and parse_time(value) and re.match(r"\d{4}-\d\d-\d\dT", value):
-        shown = moment(value)
+        shown = moment(value).removesuffix(" 00:00 UTC")  # a window that starts with a day
     else:
         shown = str(value) if words else number(value)
     unit = str(told.get("unit") or "")
-    if len(unit) > SHORT and unit.lower() in str(told.get("name", "")).lower():
+    name = str(told.get("name", "")).lower()
+    if unit.lower() == name or (len(unit) > SHORT and unit.lower() in name):
         unit = ""  # "rows" need not be rows
     verdict = "" if good is None else ("good" if good else "bad")
     return {
