@@ -83,12 +83,12 @@ def test_azure_tables_against_each_other(shared, tmp_path):
     conv, code = (shared / "azure_llm_2023" / f"AzureLLMInferenceTrace_{name}.parquet" for name in ("conv", "code"))
     if not conv.is_file():
         pytest.skip("the Azure traces are not beside this checkout")
-    told, folder = run("drift", tmp_path, time="TIMESTAMP", every="h", by="", reference=conv, current=code)
+    told, folder = run("drift", tmp_path, every="h", reference=conv, current=code)
     assert (told["columns compared"], told["columns drifted"]) == (2, 2)
     assert told["most drifted column"] == "GeneratedTokens"
     assert (folder / "reference.nc").is_file()
     profiles = [pd.read_parquet(folder / "results" / "profile.parquet").query("window == ''")]
-    _, folder = run("quality", tmp_path, table=conv, time="", by="")
-    profiles.append(pd.read_parquet(folder / "results" / "profile.parquet"))
+    _, folder = run("quality", tmp_path, table=conv)
+    profiles.append(pd.read_parquet(folder / "results" / "profile.parquet").query("window == ''"))
     medians = [one[one["metric"] == "p50"].set_index("column")["value"] for one in profiles]
     assert [one[["ContextTokens", "GeneratedTokens"]].tolist() for one in medians] == [[1469, 13], [1020, 129]]

@@ -212,15 +212,15 @@ def say_window(label: str) -> str:
 
 
 def say_span(name: str) -> str:
-    """A span of windows as people say it; anything else stays as it is.
+    """A span of windows as people say it; of an address its last part.
 
     >>> say_span("2026-03-02T00:00:00Z/2026-03-06T00:00:00Z"), say_span("data/last-month")
-    ('2026-03-02 to 2026-03-06', 'data/last-month')
+    ('2026-03-02 to 2026-03-06', 'last-month')
     """
     halves = name.split("/")
     if len(halves) == 2 and all(half.endswith("Z") for half in halves):
         return " to ".join(say_window(half) for half in halves)
-    return name
+    return name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def say_stretch(first: str, last: str, count: int) -> str:
