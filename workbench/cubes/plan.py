@@ -21,6 +21,7 @@ MANTISSA_BITS = 52
 MANTISSA = (1 << MANTISSA_BITS) - 1
 FINER = 3  # times a node may be cut in half again before its heavy bins get nodes of their own
 ROOTS = 1 << 12
+EXACT = 1 << 14  # integers of so small a range have a bin each
 REST = 104  # bins below and above a node's range: one for each bit at which a value can leave it, on either side
 
 Node = tuple[int, int, int, int, int]
@@ -155,7 +156,7 @@ def make_plan(
     """
     sample = np.asarray(sample, np.float64)
     sample = sample[np.isfinite(sample)] + 0.0
-    if whole_numbers and bounds is not None and bounds[1] - bounds[0] < bins and max(map(abs, bounds)) < 2**53:
+    if whole_numbers and bounds is not None and bounds[1] - bounds[0] < max(bins, EXACT) and max(map(abs, bounds)) < 2**53:
         whole = np.arange(int(bounds[0]), int(bounds[1]) + 1, dtype=np.float64)
         return Plan(np.array([_span(c, m, 0, exponent_only=True) for c, m in _cells(whole)], np.int64).reshape(-1, 5))
     if not len(sample):

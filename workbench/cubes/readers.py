@@ -52,12 +52,15 @@ def quantile(cube: xr.Dataset, q: float | Sequence[float], column: str | None = 
         raise WorkbenchError(f"quantile() got q={q!r}; numbers from 0 to 1 are wanted.")
     names, shape, n = _shape(cube)
     wanted = range(n) if column is None else [_column(cube, column)]
+    whole = [c["whole"] for c in columns_of(cube)]
     total = int(np.prod(shape))
     out = np.full((len(list(wanted)), total, len(qs)), np.nan)
     for k, i in enumerate(wanted):
         t = _bins(cube, i)
         if len(t["count"]):
             out[k] = _quantiles(t, total, qs)
+            if whole[i]:
+                out[k] = np.floor(out[k] + 0.5)  # a whole number again, and still inside its bin
     values = np.moveaxis(out, 0, 1).reshape(*shape, len(out), len(qs))
     coords = {**{d: cube[d] for d in names}, "column": cube["column"][list(wanted)], "quantile": qs}
     array = xr.DataArray(values, coords, (*names, "column", "quantile"), name="quantile")
