@@ -124,7 +124,8 @@ def make_server(
         default_handler_class=Nothing,
         log_function=lambda handler: None,
     )
-    server.worker, server.pages, server.site, server.ready = worker, pages, site, {}
+    server.worker, server.pages, server.site = worker, pages, site
+    server.ready, server.preparing = {}, None
     server._tornado.add_transform(Headers)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
@@ -171,12 +172,19 @@ def _hosts(address: str, allow_remote: bool) -> Callable[[str], bool]:
 
 
 def _get_ready(server: Any) -> None:
-    """Lets the worker make the live page of every notebook's latest good run, where it is new."""
+    """Lets the worker make the live page of one notebook's latest good run that is new, then looks again.
+
+    One at a time, so that a reader who asks waits for one page at most.
+    """
+    if server.preparing is not None and not server.preparing.done():
+        return
     for name, records in server.site.records().items():
         good = next((one for one in records if one.status == "good"), None)
         if good is not None and server.ready.get(name) != good.folder.name:
             server.ready[name] = good.folder.name
-            server.worker.submit(server.pages.prepare, good)
+            server.preparing = server.worker.submit(server.pages.prepare, good)
+            server.preparing.add_done_callback(lambda _: server.io_loop.add_callback(_get_ready, server))
+            return
 
 
 def _warm() -> None:
