@@ -24,6 +24,7 @@ _HOME = {
     "profile": "cubes",
     "top_values": "cubes",
     "save_cube": "cubes",
+    "open_store": "cubes",
     "open_cube": "cubes",
     "Category": "cubes",
     "Period": "cubes",

@@ -6,7 +6,7 @@ requests that succeeded within the objective: a failed request is never good, ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -35,6 +35,7 @@ from workbench.analyses.parts import (
 )
 from workbench.errors import WorkbenchError
 
+Cuts = dict[tuple[str, ...], tuple[xr.Dataset, xr.Dataset | None]]
 PERCENTILES = (0.5, 0.9, 0.99)
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 SLOW = 0.9  # a segment's usual p90 says which of its requests are slow ones
@@ -86,7 +87,7 @@ def count(
     source: an opened table. columns: more columns to count, comma-separated. Raises WorkbenchError for a column that
     the table does not have, naming the parameter.
     """
-    from workbench.cubes import Histogram, cube
+    from workbench.cubes import Histogram, Moments, cube
 
     known = list(source.kinds)
     checked(known, roles)
@@ -94,42 +95,55 @@ def count(
         if name:
             need(known, name, parameter, instead=f', or pass {parameter}="" to do without it')
     segments = [name for name in names(by) if name != roles.status]
-    measured = [name for name in (roles.latency, roles.ttft, roles.tokens) if name]
-    of = [*(Histogram(name) for name in dict.fromkeys(measured)), *(n for n in names(columns) if n not in measured)]
+    measured = [name for name in (roles.latency, roles.ttft) if name]
+    of: list[Any] = [Histogram(name) for name in dict.fromkeys(measured)]
+    of += [Moments(roles.tokens)] if roles.tokens and roles.tokens not in measured else []
+    of += [name for name in names(columns) if name not in measured]
     by_all = axes(time, every, [*segments, *([roles.status] if roles.status else [])])
     return cube(source, by=by_all, of=of, cluster=cluster, onto=store or None)
 
 
-def measure(cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float = 0.0) -> pd.DataFrame:
+def cuts(cube: xr.Dataset, roles: Roles) -> Cuts:
+    """The cube cut into segments: for all rows, each axis and all axes together, the cube of all time and, where there
+    are windows, that of every window; without the status. `measure` and `incidents` can share it."""
+    from workbench.cubes import collapse
+
+    whole = collapse(cube, roles.status) if roles.status in cube["count"].dims else cube
+    found: Cuts = {}
+    smallest = whole
+    for cut in reversed(levels(whole, full=True)):
+        start = whole if cut else smallest  # the totals need not start from the largest cube again
+        others = [dim for dim in segment_axes(start) if dim not in cut]
+        level = collapse(start, *others) if others else start
+        smallest = level if len(cut) == 1 and level["count"].size < smallest["count"].size else smallest
+        found[cut] = (collapse(level, WINDOW), level) if WINDOW in level.dims else (level, None)
+    return dict(reversed(found.items()))
+
+
+def measure(
+    cube: xr.Dataset, roles: Roles, *, slo_s: float, ttft_slo_s: float = 0.0, cut_up: Cuts | None = None
+) -> pd.DataFrame:
     """The figures of every window and segment: one row each, window "" and segment "" for all.
 
-    slo_s, ttft_slo_s: the objectives in seconds (0: none for the first token). Columns: requests; errors and
+    slo_s, ttft_slo_s: the objectives in seconds (0: none for the first token). cut_up: what `cuts` gave.
+    Columns: requests; errors and
     error_share; goodput (share of requests that succeeded within slo_s, 0 to 1); requests_per_second and
     tokens_per_second; latency_* and ttft_* (seconds; percentiles of all measured requests, `inverted_cdf` up to a
     bin's width); ttft_goodput (share of measured first tokens within ttft_slo_s). NaN where nothing was measured.
     """
-    frame = pd.concat(list(_levels(cube, roles, slo_s, ttft_slo_s))[::-1], ignore_index=True)
+    counts = _counts(cube, roles, slo_s, ttft_slo_s)
+    found = [
+        _level(part, counts, cut, roles)
+        for cut, (total, level) in (cut_up or cuts(cube, roles)).items()
+        for part in ([total] if level is None else [total, level])
+    ]
+    frame = pd.concat(found, ignore_index=True)
     seconds = window_seconds(cube)
     known = [label for label in window_labels(cube) if label not in ("", OUTSIDE)]
     length = np.where(frame["window"] == "", seconds * max(len(known), 1), seconds)
     frame["requests_per_second"] = frame["requests"] / length
     frame["tokens_per_second"] = frame.pop("tokens") / length
     return frame[["window", SEGMENT, *METRICS]]
-
-
-def _levels(cube: xr.Dataset, roles: Roles, slo_s: float, ttft_slo_s: float) -> Iterator[pd.DataFrame]:
-    from workbench.cubes import collapse
-
-    counts = _counts(cube, roles, slo_s, ttft_slo_s)
-    whole = collapse(cube, roles.status) if roles.status in cube["count"].dims else cube
-    smallest = whole
-    for cut in reversed(levels(whole, full=True)):
-        start = whole if cut else smallest
-        others = [dim for dim in segment_axes(start) if dim not in cut]
-        level = collapse(start, *others) if others else start
-        smallest = level if len(cut) == 1 and level["count"].size < smallest["count"].size else smallest
-        for part in [level, collapse(level, WINDOW)] if WINDOW in level.dims else [level]:
-            yield _level(part, counts, cut, roles)
 
 
 def _counts(cube: xr.Dataset, roles: Roles, slo_s: float, ttft_slo_s: float) -> dict[str, xr.DataArray]:
@@ -192,7 +206,13 @@ def succeeded(label: str) -> bool:
 
 
 def incidents(
-    cube: xr.Dataset, roles: Roles, *, least: int = 30, points: float = 0.1, alpha: float = 0.001
+    cube: xr.Dataset,
+    roles: Roles,
+    *,
+    least: int = 30,
+    points: float = 0.1,
+    alpha: float = 0.001,
+    cut_up: Cuts | None = None,
 ) -> pd.DataFrame:
     """Windows in which a segment was slower than it usually is, the worst first; no objective is needed.
 
@@ -201,14 +221,12 @@ def incidents(
     windows and beyond sampling. Returns one row a (segment, stretch of windows): segment, window (first), until,
     windows, slow (share), usual, requests, slow_rows (extra slow requests), p90, usual_p90 (seconds), times, words.
     """
-    from workbench.cubes import collapse
-
-    flat = collapse(cube, roles.status) if roles.status in cube["count"].dims else cube
     columns = ["segment", "window", "until", "windows", "slow", "usual", "requests", "slow_rows", "p90", "usual_p90",
                "times", "words"]  # fmt: skip
-    if WINDOW not in flat.dims:
-        return pd.DataFrame(columns=columns)
-    found = [one for cut in levels(flat, full=True) for one in _slow(flat, cut, roles, least, points, alpha)]
+    found = []
+    for cut, (total, level) in (cut_up or cuts(cube, roles)).items():
+        if level is not None:
+            found += _slow(total, level, cut, roles, least, points, alpha)
     return pd.DataFrame(_told_once(found), columns=columns)
 
 
@@ -232,13 +250,11 @@ def _meets(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _slow(
-    cube: xr.Dataset, cut: tuple[str, ...], roles: Roles, least: int, points: float, alpha: float
+    total: xr.Dataset, level: xr.Dataset, cut: tuple[str, ...], roles: Roles, least: int, points: float, alpha: float
 ) -> list[dict[str, Any]]:
-    from workbench.cubes import collapse, quantile
+    from workbench.cubes import quantile
 
-    others = [dim for dim in segment_axes(cube) if dim not in cut]
-    level = collapse(cube, *others) if others else cube
-    limit = quantile(collapse(level, WINDOW), SLOW, roles.latency)
+    limit = quantile(total, SLOW, roles.latency)
     one = level.sel(column=roles.latency)
     rows = (one["values"] + one["infinite"]).transpose(*cut, WINDOW)
     slow = rows - below(level, roles.latency, limit).transpose(*cut, WINDOW)

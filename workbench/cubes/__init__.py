@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workbench.cubes.algebra import add, collapse, select
 from workbench.cubes.axes import Bins, Category, Period
+from workbench.cubes.increments import open_store
 from workbench.cubes.measures import Distinct, Histogram, Moments, Top
 from workbench.cubes.readers import (
     categories,
@@ -37,6 +38,7 @@ __all__ = [
     "distinct",
     "histogram",
     "open_cube",
+    "open_store",
     "profile",
     "quantile",
     "rank_error",

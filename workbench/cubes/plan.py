@@ -156,7 +156,12 @@ def make_plan(
     """
     sample = np.asarray(sample, np.float64)
     sample = sample[np.isfinite(sample)] + 0.0
-    if whole_numbers and bounds is not None and bounds[1] - bounds[0] < max(bins, EXACT) and max(map(abs, bounds)) < 2**53:
+    if (
+        whole_numbers
+        and bounds is not None
+        and bounds[1] - bounds[0] < max(bins, EXACT)
+        and max(map(abs, bounds)) < 2**53
+    ):
         whole = np.arange(int(bounds[0]), int(bounds[1]) + 1, dtype=np.float64)
         return Plan(np.array([_span(c, m, 0, exponent_only=True) for c, m in _cells(whole)], np.int64).reshape(-1, 5))
     if not len(sample):

@@ -133,7 +133,9 @@ class Run:
         first = read[0] if read else {"source": wanted, "version": ""}
         return StoredTable(first["source"], first["version"], first.get("rows"))
 
-    def choose(self, path: str | Path, time: str, by: str, likely: Sequence[str] = ("model", "region")) -> tuple[str, str]:
+    def choose(
+        self, path: str | Path, time: str, by: str, likely: Sequence[str] = ("model", "region")
+    ) -> tuple[str, str]:
         """The event-time column and the category columns of a table, where a notebook was asked for "auto".
 
         time: "auto" is the only time column, or among several the one called time, timestamp, date or created (any

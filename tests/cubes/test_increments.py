@@ -1,0 +1,130 @@
+"""A store that a cube grows in: only new files are read, nothing is counted twice, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xarray as xr
+
+import workbench as wb
+from workbench.cubes import increments
+
+ROWS = 50
+
+
+def write_day(folder: Path, day: int, shift: float = 0.0, rows: int = ROWS) -> Path:
+    """One file of a day: ``rows`` whole numbers from ``day * 1000`` on."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"day-{day:03d}.parquet"
+    start = np.datetime64("2026-03-02", "us") + np.timedelta64(day, "D")
+    x = np.arange(rows) + day * 1000 + shift
+    pq.write_table(pa.table({"time": start + np.arange(rows), "x": x, "model": ["a", "b"] * (rows // 2)}), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def leaf_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(increments, "LEAF_ROWS", 1)
+
+
+def grow(folder: Path) -> xr.Dataset:
+    by = [wb.Period("time", "D", name="window")]
+    return wb.cube(wb.open_table(folder / "logs"), by=by, onto=folder / "store")
+
+
+def test_a_day_added_is_all_that_is_read(tmp_path: Path) -> None:
+    for day in range(20):  # twenty leaves: two merges of eight, and four
+        write_day(tmp_path / "logs", day)
+        cube = grow(tmp_path)
+        assert cube.attrs["counted_files"] == 1
+        assert cube["count"].values.tolist() == [ROWS] * (day + 1)
+    again = grow(tmp_path)
+    assert again.attrs["counted_files"] == 0
+    state = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert sorted(node["level"] for node in state["nodes"]) == [0, 0, 0, 0, 1, 1]
+    at_once = wb.cube(wb.open_table(tmp_path / "logs"), by=[wb.Period("time", "D", name="window")], plan=again)
+    for name in ("count", "missing", "sum", "min", "max", "bin_count", "bin_low", "register_rank", "top_count"):
+        np.testing.assert_array_equal(again[name].values, at_once[name].values)
+    xr.testing.assert_identical(again["sum"], wb.open_store(tmp_path / "store")["sum"])
+
+
+def test_a_rewritten_file_is_named_and_counted_anew(tmp_path: Path) -> None:
+    for day in range(10):
+        write_day(tmp_path / "logs", day)
+    grow(tmp_path)
+    write_day(tmp_path / "logs", 3, rows=10)
+    cube = grow(tmp_path)
+    assert json.loads(cube.attrs["recounted"]) == ["day-003.parquet"]
+    assert cube.attrs["counted_files"] == 1
+    assert cube["count"].values.tolist() == [ROWS] * 3 + [10] + [ROWS] * 6
+
+
+def test_a_touched_file_is_not_counted_again_and_a_removed_one_stays(tmp_path: Path) -> None:
+    paths = [write_day(tmp_path / "logs", day) for day in range(3)]
+    grow(tmp_path)
+    os.utime(paths[0])
+    paths[1].unlink()
+    cube = grow(tmp_path)
+    assert (cube.attrs["counted_files"], cube.attrs["stored_files"], int(cube["count"].sum())) == (0, 3, 3 * ROWS)
+
+
+def test_a_file_rewritten_beside_one_that_is_gone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(increments, "LEAF_ROWS", 1_000_000)
+    paths = [write_day(tmp_path / "logs", day) for day in range(2)]
+    grow(tmp_path)
+    paths[1].unlink()
+    write_day(tmp_path / "logs", 0, rows=10)
+    with pytest.raises(wb.WorkbenchError, match=r"'day-000.parquet' was rewritten.*'day-001.parquet', which is gone"):
+        grow(tmp_path)
+    assert int(wb.open_store(tmp_path / "store")["count"].sum()) == 2 * ROWS
+
+
+def test_another_recipe_is_refused(tmp_path: Path) -> None:
+    write_day(tmp_path / "logs", 0)
+    grow(tmp_path)
+    table = wb.open_table(tmp_path / "logs")
+    with pytest.raises(wb.WorkbenchError, match="holds cubes with axes .* this pass asks for"):
+        wb.cube(table, onto=tmp_path / "store")
+    with pytest.raises(wb.WorkbenchError, match="holds cubes with columns"):
+        wb.cube(table, by=[wb.Period("time", "D", name="window")], of="x", onto=tmp_path / "store")
+    with pytest.raises(wb.WorkbenchError, match="no cube store"):
+        wb.open_store(tmp_path / "logs")
+
+
+CHILD = """
+import sys
+import workbench as wb
+from workbench.cubes import increments
+increments.LEAF_ROWS = 1
+wb.cube(wb.open_table(sys.argv[1] + "/logs"), by=[wb.Period("time", "D", name="window")], onto=sys.argv[1] + "/store")
+"""
+
+
+def test_a_kill_leaves_the_state_before_or_after(tmp_path: Path) -> None:
+    moments = random.Random(4)
+    for day in range(9):
+        write_day(tmp_path / "logs", day)
+    whole = 9 * ROWS
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        store = tmp_path / "store"
+        while child.poll() is None and not list(store.glob("leaf-*")) and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        if (store / "manifest.json").exists():
+            assert int(wb.open_store(store)["count"].sum()) == whole
+    assert int(grow(tmp_path)["count"].sum()) == whole
