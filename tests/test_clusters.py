@@ -248,3 +248,28 @@ def test_progress_is_shown_where_asked(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     wb.cube(data, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_pieces_that_a_condition_empties_leave_the_axes_as_they_are(tmp_path):
+    folder = tmp_path / "days"
+    folder.mkdir()
+    for day in range(6):
+        times = pa.array(np.arange(4) * 3_600_000_000 + day * 86_400_000_000, pa.timestamp("us"))
+        data = {"t": times, "x": pa.array([1.5, -2.0, None, 0.0]), "on": [day == 4] * 4, "n": [None] * 4}
+        pq.write_table(
+            pa.table(data, schema=pa.schema({"t": times.type, "x": "f8", "on": pa.bool_(), "n": "i8"})),
+            folder / f"{day}.parquet",
+        )
+    by = [Period("t", "D"), wb.Bins("x", edges=(0,)), "on"]
+    table = wb.open_table(folder, where=[("on", "==", True)])
+    with wb.cluster("threads", size=6) as crew:
+        c = wb.cube(table, by=by, cluster=crew)
+    assert c["t"].values.astype("datetime64[D]").astype(str).tolist() == ["1970-01-05"]
+    np.testing.assert_array_equal(c["x"].values, [-np.inf, 0.0, np.nan])
+    assert c["count"].values.ravel().tolist() == [1, 2, 1]
+    assert "true" in c.attrs["where"].lower()
+    with wb.cluster("threads", size=6) as crew:
+        none = wb.cube(wb.open_table(folder, where=[("x", ">", 100)]), by=by, cluster=crew)
+    assert none["count"].size == 0
+    assert none["t"].dtype == c["t"].dtype
+    equal(wb.add(none, c), wb.add(c, none).assign_attrs(wb.add(none, c).attrs))

@@ -272,3 +272,26 @@ def test_many_texts_stay_few_and_say_how_short_they_are():
     counted = wb.categories(total, "s")
     assert int(counted.sum()) == 22_800
     assert abs(wb.distinct(total).item() - 20_001) < 3 * 0.0082 * 20_001
+
+
+def test_partials_of_very_many_axes_join():
+    from workbench.cubes import partial as p
+
+    def one(letter):
+        n = 300
+        labels = tuple(np.array([f"{letter}{i:03}" for i in range(n)], dtype=object) for _ in range(9))
+        codes = np.tile(np.arange(n)[:, None], (1, 9))
+        return p.Partial(
+            labels, codes, np.ones(n, np.int64), p.empty_moments(0, n), p.empty_whole(0, n),
+            np.zeros((0, n), np.int64), np.zeros((0, n), np.int64),
+        )  # fmt: skip
+
+    joined = p.join([one("a"), one("b"), one("a")])
+    assert joined.count.tolist() == [2] * 300 + [1] * 300
+    assert (joined.codes == np.arange(600)[:, None]).all()
+
+
+@pytest.mark.xfail(reason="whole registers are raised for floats whose bins look like integers", strict=True)
+def test_a_float_raises_one_register_of_its_own():
+    for x in (2.0**52, 2.0**52 + 1):
+        assert wb.cube(pa.table({"x": [x]})).sizes["registers"] == 1

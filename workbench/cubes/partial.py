@@ -79,19 +79,13 @@ def join(parts: Sequence[Partial]) -> Partial:
         merged = unique_labels(np.concatenate([p.labels[a] for p in parts]))
         labels.append(merged)
         remaps.append([positions(p.labels[a], merged) for p in parts])
-    packed = []
-    for k, p in enumerate(parts):
-        key = np.zeros(p.groups, np.int64)
-        for a in range(axes):
-            key = key * max(1, len(labels[a])) + remaps[a][k][p.codes[:, a]]
-        packed.append(key)
-    keys = np.unique(np.concatenate(packed)) if axes else np.zeros(1, np.int64)
-    where = [np.searchsorted(keys, key) for key in packed]
-    groups = len(keys)
-    codes = np.zeros((groups, axes), np.int64)
-    rest = keys.copy()
-    for a in reversed(range(axes)):
-        rest, codes[:, a] = np.divmod(rest, max(1, len(labels[a])))
+    there = [
+        np.stack([remaps[a][k][p.codes[:, a]] for a in range(axes)], axis=1) if axes else p.codes
+        for k, p in enumerate(parts)
+    ]
+    codes, back = _unique_rows(np.concatenate(there), [len(x) for x in labels])
+    where = np.split(back, np.cumsum([p.groups for p in parts])[:-1])
+    groups = len(codes)
     count = np.zeros(groups, np.int64)
     moments, whole = empty_moments(columns, groups), empty_whole(columns, groups)
     lost, bound = np.zeros((columns, groups), np.int64), np.zeros((columns, groups), np.int64)
@@ -113,6 +107,23 @@ def join(parts: Sequence[Partial]) -> Partial:
         [join_tops(stack([p.tops[c] for p in parts], where)) for c in range(columns)],
         [join_registers(stack([p.registers[c] for p in parts], where)) for c in range(columns)],
     )
+
+
+def _unique_rows(rows: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of codes in order, and each row's place among them."""
+    if not sizes:
+        return np.zeros((1, 0), np.int64), np.zeros(len(rows), np.int64)
+    if np.prod(sizes, dtype=float) > 2.0**62:  # more than one integer can number
+        codes, back = np.unique(rows, axis=0, return_inverse=True)
+        return codes, back.reshape(-1)
+    key = rows[:, 0]
+    for a in range(1, len(sizes)):
+        key = key * sizes[a] + rows[:, a]
+    keys, back = np.unique(key, return_inverse=True)
+    codes = np.empty((len(keys), len(sizes)), np.int64)
+    for a in reversed(range(len(sizes))):
+        keys, codes[:, a] = np.divmod(keys, max(1, sizes[a]))
+    return codes, back
 
 
 def unique_labels(labels: np.ndarray) -> np.ndarray:
