@@ -291,7 +291,6 @@ def test_partials_of_very_many_axes_join():
     assert (joined.codes == np.arange(600)[:, None]).all()
 
 
-@pytest.mark.xfail(reason="whole registers are raised for floats whose bins look like integers", strict=True)
 def test_a_float_raises_one_register_of_its_own():
     for x in (2.0**52, 2.0**52 + 1):
         assert wb.cube(pa.table({"x": [x]})).sizes["registers"] == 1

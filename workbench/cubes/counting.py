@@ -18,6 +18,7 @@ from workbench.cubes.plan import EMPTY, Plan, ordered
 NO_CELLS = np.zeros((1, 3))
 NO_RANK = np.zeros(1, np.int32)
 NO_REGISTERS = np.zeros(1, np.uint8)
+WHOLE = ("integer", "boolean", "time")  # kinds that are counted as whole numbers
 NO_INTEGERS = np.zeros(1, np.int64)
 
 
@@ -147,7 +148,7 @@ class Flat:
             if len(bins[i]["min"]):
                 self.moments[i, 0, p.MIN] = bins[i]["min"].min()
                 self.moments[i, 0, p.MAX] = bins[i]["max"].max()
-            if c.asked.p and c.plan.arrays[-1]:  # blocks inside an exact plan were not hashed one by one
+            if c.asked.p and c.kind in WHOLE and c.plan.arrays[-1]:  # blocks inside an exact plan were not hashed one by one
                 single = (bins[i]["min"] == bins[i]["max"]) & (np.abs(bins[i]["min"]) < 2.0**53)
                 k.raise_registers(
                     bins[i]["min"][single].astype(np.int64), int(single.sum()), self.registers[i], c.asked.p
