@@ -148,7 +148,9 @@ class Flat:
             if len(bins[i]["min"]):
                 self.moments[i, 0, p.MIN] = bins[i]["min"].min()
                 self.moments[i, 0, p.MAX] = bins[i]["max"].max()
-            if c.asked.p and c.kind in WHOLE and c.plan.arrays[-1]:  # blocks inside an exact plan were not hashed one by one
+            if (
+                c.asked.p and c.kind in WHOLE and c.plan.arrays[-1]
+            ):  # blocks inside an exact plan were not hashed one by one
                 single = (bins[i]["min"] == bins[i]["max"]) & (np.abs(bins[i]["min"]) < 2.0**53)
                 k.raise_registers(
                     bins[i]["min"][single].astype(np.int64), int(single.sum()), self.registers[i], c.asked.p
