@@ -37,8 +37,10 @@ def median(values: Floats, usable: npt.NDArray[np.bool_]) -> Floats:
     return out
 
 
-def adjusted(p: Floats) -> Floats:
+def adjusted(p: Floats, *, dependent: bool = False) -> Floats:
     """Benjamini and Hochberg's adjusted p values over all that are not NaN; NaN stays NaN.
+
+    dependent: Benjamini and Yekutieli's (Ann. Stat. 29, 2001), which hold however the tests depend on each other.
 
     >>> adjusted(np.array([0.01, 0.02, np.nan])).round(3)
     array([0.02, 0.02,  nan])
@@ -48,7 +50,7 @@ def adjusted(p: Floats) -> Floats:
     out = np.full(p.shape, np.nan)
     known = ~np.isnan(p)
     if known.any():
-        out[known] = false_discovery_control(np.clip(p[known], 0, 1), method="bh")
+        out[known] = false_discovery_control(np.clip(p[known], 0, 1), method="by" if dependent else "bh")
     return out
 
 

@@ -1,0 +1,279 @@
+"""Two-sample tests of histograms: statistic and p value from the counts of cells, never from rows.
+
+As in `distances`, `reference` and `current` are counts over the same cells (last axis, ascending for ordered values),
+leading axes broadcast. A p value is the chance of a statistic at least as large when both are samples of one
+distribution; 1 means "as alike as it gets". Tied values share a cell, which is what makes these forms exact with ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+CRITICAL = (  # Scholz and Stephens 1987, table 1: level, b0, b1, b2
+    (0.25, 0.675, -0.245, -0.105), (0.10, 1.281, 0.25, -0.305), (0.05, 1.645, 0.678, -0.362),
+    (0.025, 1.96, 1.149, -0.391), (0.01, 2.326, 1.822, -0.396), (0.005, 2.573, 2.364, -0.345),
+    (0.001, 3.085, 3.615, -0.154),
+)  # fmt: skip
+
+
+class Tested(NamedTuple):
+    """A statistic and its p value, each with the leading axes of what was tested."""
+
+    statistic: Floats
+    p: Floats
+
+
+def _pair(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats]:
+    a, b = np.broadcast_arrays(np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64"))
+    return a, b
+
+
+def chi_square(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
+    """Pearson's chi-square of two samples (2 x k contingency, no correction), k - 1 degrees of freedom of filled cells.
+
+    Both sides are samples: the reference is not taken for the truth, which would raise false alarms wherever it is
+    small. Statistic: 0 (the same shares) upwards; p 1 with a single filled cell. Pearson, Phil. Mag. 50, 1900.
+
+    >>> [one.round(4).item() for one in chi_square([1, 2, 0, 5], [3, 4, 0, 2])]
+    [2.9036, 0.2341]
+    """
+    from scipy.special import chdtrc
+
+    a, b = _pair(reference, current)
+    n, m = a.sum(-1, keepdims=True), b.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = np.where(a + b > 0, (m * a - n * b) ** 2 / ((a + b) * n * m), 0.0)
+    value, free = terms.sum(-1), ((a + b) > 0).sum(-1) - 1
+    return Tested(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
+
+
+def g_test(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
+    """The likelihood ratio test of two samples: G = 2 sum O ln(O / E) over both rows; chi-square of k - 1 degrees.
+
+    Woolf, Ann. Hum. Genet. 21, 1957.
+
+    >>> [one.round(3).item() for one in g_test([10, 20], [20, 10])]
+    [6.796, 0.009]
+    """
+    from scipy.special import chdtrc, rel_entr
+
+    a, b = _pair(reference, current)
+    n, m = a.sum(-1, keepdims=True), b.sum(-1, keepdims=True)
+    both = (a + b) / (n + m)
+    value = 2 * (rel_entr(a, both * n) + rel_entr(b, both * m)).sum(-1)
+    free = (both > 0).sum(-1) - 1
+    return Tested(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
+
+
+def cramer_v(reference: npt.ArrayLike, current: npt.ArrayLike, *, corrected: bool = True) -> Floats:
+    """Cramer's V between "which side" and "which value": 0 (the same shares) to 1 (nothing in common).
+
+    sqrt(chi-square / N) for two rows; `corrected` takes off its bias, so that two samples of one distribution give
+    about 0 (Bergsma, J. Korean Stat. Soc. 42, 2013). Cells empty on both sides are left out.
+
+    >>> cramer_v([1, 0], [0, 1], corrected=False).item(), cramer_v([30, 30], [60, 60]).item()
+    (1.0, 0.0)
+    """
+    a, b = _pair(reference, current)
+    total, cells = (a + b).sum(-1), ((a + b) > 0).sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        phi = chi_square(a, b).statistic / total
+        if not corrected:
+            return np.where(cells > 1, np.sqrt(np.clip(phi, 0, 1)), 0.0)
+        phi = np.maximum(phi - (cells - 1) / (total - 1), 0)
+        rows, columns = 2 - 1 / (total - 1), cells - (cells - 1) ** 2 / (total - 1)
+        value = np.sqrt(phi / np.minimum(rows - 1, columns - 1))
+    return np.where((cells > 1) & (total > 2), np.clip(np.nan_to_num(value), 0, 1), 0.0)
+
+
+def ks_exact(reference: npt.ArrayLike, current: npt.ArrayLike, alternative: str = "two-sided") -> Tested:
+    """Kolmogorov-Smirnov distance and scipy's p value of two histograms (one pair): exact up to 10,000 values a side.
+
+    Ties make the p value careful (too large, never too small). For many windows at once: `distances.ks`, `ks_p`.
+
+    >>> ks_exact([3, 0, 1], [0, 4, 0]).p.round(3).item()
+    0.229
+    """
+    from scipy.stats import ks_2samp
+
+    a, b = (np.asarray(one).astype("int64") for one in (reference, current))
+    ranks = np.arange(a.size)
+    found = ks_2samp(np.repeat(ranks, a), np.repeat(ranks, b), alternative=alternative)
+    return Tested(np.asarray(found.statistic), np.asarray(found.pvalue))
+
+
+def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
+    """Cramer and von Mises' two-sample test: T, the weighted mean square of F - G; p from the limit law of T.
+
+    T is near 1/6 when nothing moved and grows with the sample sizes otherwise. Tied values take their mean rank.
+    Anderson, Ann. Math. Stat. 33, 1962; the limit law after Csorgo and Faraway, J. R. Stat. Soc. B 58, 1996.
+
+    >>> [one.round(3).item() for one in cramer_von_mises([1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1])]
+    [0.528, 0.031]
+    """
+    a, b = _pair(reference, current)
+    n, m = a.sum(-1), b.sum(-1)
+    total = n + m
+    middle = np.cumsum(a + b, -1) - (a + b) / 2 + 0.5  # mean rank of the values in each cell
+    # sum over the ordered values of a side of (rank in both - rank in its own side)^2, ties at their own orders
+    value = n * _ranked(a, middle) + m * _ranked(b, middle)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = value / (n * m * total) - (4 * n * m - 1) / (6 * total)
+        usual = (1 + 1 / total) / 6
+        spread = (total + 1) * (4 * n * m * total - 3 * (n**2 + m**2) - 2 * n * m) / (45 * total**2 * 4 * n * m)
+        z = 1 / 6 + (t - usual) / np.sqrt(45 * spread)
+    return Tested(t, np.clip(1 - _mises(z), 0, 1))
+
+
+def _ranked(counts: Floats, middle: Floats) -> Floats:
+    """Sum of (r - i)^2 over a side's values in order, i = 1..n, r the rank that all values of a cell share."""
+    low = np.cumsum(counts, -1) - counts
+    mean = low + (counts + 1) / 2
+    return (counts * (middle - mean) ** 2 + counts * (counts**2 - 1) / 12).sum(-1)
+
+
+def _mises(x: Floats) -> Floats:
+    """The limit distribution of Cramer and von Mises' statistic."""
+    from scipy.special import gammaln, kve
+
+    at = np.maximum(np.asarray(x, dtype="float64"), 1e-6)
+    total = np.zeros_like(at)
+    for k in range(40):
+        y = (4 * k + 1) ** 2 / (16 * at)
+        weight = np.exp(gammaln(k + 0.5) - gammaln(k + 1) - 2 * y) * np.sqrt(4 * k + 1)
+        total += weight * kve(0.25, y)
+    return np.where(np.asarray(x) > 0, np.clip(total / (np.pi**1.5 * np.sqrt(at)), 0, 1), 0.0)
+
+
+def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Tested:
+    """Anderson and Darling's k-sample test with mid-ranks: the standardised statistic (0: as expected) and p.
+
+    samples: counts of each sample over the same ascending cells. More weight in the tails than KS. p is interpolated in
+    Scholz and Stephens' table and kept between .001 and .25, outside of which the table says nothing (J. Am. Stat.
+    Assoc. 82, 1987).
+
+    >>> anderson_darling([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]).statistic.round(2).item()
+    2.63
+    """
+    table = np.asarray([np.asarray(one, dtype="float64") for one in samples])
+    table = table[:, table.sum(0) > 0]
+    sizes, tied = table.sum(1), table.sum(0)
+    k, total = len(table), tied.sum()
+    if table.shape[1] < 2 or (sizes == 0).any():
+        return Tested(np.asarray(0.0), np.asarray(1.0))
+    below = np.cumsum(tied) - tied / 2
+    ours = np.cumsum(table, 1) - table / 2
+    terms = tied / total * (total * ours - sizes[:, None] * below) ** 2 / (below * (total - below) - total * tied / 4)
+    value = float((terms.sum(1) / sizes).sum() * (total - 1) / total)
+    standard = (value - (k - 1)) / np.sqrt(_scholz(sizes, total, k))
+    levels, b0, b1, b2 = np.array(CRITICAL).T
+    critical = b0 + b1 / np.sqrt(k - 1) + b2 / (k - 1)
+    fit = np.polyfit(critical, np.log(levels), 2)
+    p = np.where(
+        standard < critical[0], 0.25, np.where(standard > critical[-1], 0.001, np.exp(np.polyval(fit, standard)))
+    )
+    return Tested(np.asarray(standard), p)
+
+
+def _scholz(sizes: Floats, total: float, k: int) -> float:
+    """The variance of the k-sample statistic when nothing moved (Scholz and Stephens 1987, equation 4)."""
+    order = np.arange(1, int(total))
+    h, inverse = (1 / order).sum(), (1 / sizes).sum()
+    tail = np.cumsum((1 / order)[::-1])[::-1]  # sum of 1/j for j >= i
+    g = (tail[1:] / (total - order[:-1])).sum() if total > 2 else 0.0
+    a = (4 * g - 6) * (k - 1) + (10 - 6 * g) * inverse
+    b = (2 * g - 4) * k**2 + 8 * h * k + (2 * g - 14 * h - 4) * inverse - 8 * h + 4 * g - 6
+    c = (6 * h + 2 * g - 2) * k**2 + (4 * h - 4 * g + 6) * k + (2 * h - 6) * inverse + 4 * h
+    d = (2 * h + 6) * k**2 - 4 * h * k
+    return float((a * total**3 + b * total**2 + c * total + d) / ((total - 1) * (total - 2) * (total - 3)))
+
+
+def mann_whitney(reference: npt.ArrayLike, current: npt.ArrayLike, *, alternative: str = "two-sided") -> Tested:
+    """Mann and Whitney's U of the reference (pairs in which it is larger, ties half) and its normal p value.
+
+    U runs from 0 to n m, n m / 2 when neither side tends to be larger. With tie and continuity correction.
+    alternative: "two-sided", or "less" / "greater" (the reference tends to be smaller / larger): a one-sided test is
+    blind to a shift the other way. Mann and Whitney, Ann. Math. Stat. 18, 1947.
+
+    >>> mann_whitney([1, 1, 0], [0, 1, 1]).statistic.item()
+    0.5
+    """
+    from scipy.special import ndtr
+
+    a, b = _pair(reference, current)
+    n, m = a.sum(-1), b.sum(-1)
+    total, tied = n + m, a + b
+    u = (a * (np.cumsum(b, -1) - b / 2)).sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.sqrt(n * m / 12 * (total + 1 - (tied**3 - tied).sum(-1) / (total * (total - 1))))
+        up, down = (u - n * m / 2 - 0.5) / spread, (u - n * m / 2 + 0.5) / spread
+    greater, less = ndtr(-up), ndtr(down)
+    p = {"greater": greater, "less": less, "two-sided": np.minimum(1, 2 * np.minimum(greater, less))}[alternative]
+    return Tested(u, np.where(spread > 0, p, 1.0))
+
+
+def fisher(reference: Sequence[float], current: Sequence[float], *, alternative: str = "two-sided") -> Tested:
+    """Fisher's exact test of two cells (one pair): the odds ratio (1: the same shares) and p. Fisher 1922.
+
+    >>> fisher([6, 0], [0, 6]).p.round(4).item()
+    0.0022
+    """
+    from scipy.stats import fisher_exact
+
+    found = fisher_exact(np.asarray([reference, current]), alternative=alternative)
+    return Tested(np.asarray(found.statistic), np.asarray(found.pvalue))
+
+
+def t_test(
+    reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike, *, equal_variance: bool = False
+) -> Tested:
+    """Welch's (or, with `equal_variance`, Student's) t of the difference of means, and its two-sided p value.
+
+    at: the values of the cells. 0: the same mean. Student 1908; Welch, Biometrika 34, 1947. NaN with fewer than two
+    values a side.
+
+    >>> t_test([1, 1, 0], [0, 1, 1], [0.0, 1.0, 2.0], equal_variance=True).statistic.round(3).item()
+    -1.414
+    """
+    from scipy.stats import ttest_ind_from_stats
+
+    told = []
+    for one in _pair(reference, current):
+        n = one.sum(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (one * np.asarray(at)).sum(-1) / n
+            square = (one * (np.asarray(at) - mean[..., None]) ** 2).sum(-1) / (n - 1)
+        told += [mean, np.sqrt(square), n]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = ttest_ind_from_stats(*told, equal_var=equal_variance)
+    return Tested(np.asarray(found.statistic), np.asarray(found.pvalue))
+
+
+def squares(n: npt.ArrayLike, mean: npt.ArrayLike, m2: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Sums of squares between and within groups, and the p value of F, from what a cube keeps of each group.
+
+    n, mean, m2 (sum of squares about the mean): one a group on the last axis; groups without values are left out.
+    Between is 0 when all means are the same. Fisher 1925; nothing is squared before its mean is taken off, which
+    keeps the digits of values that share their leading ones.
+
+    >>> between, within, p = squares([2, 2], [1.0, 3.0], [2.0, 2.0])
+    >>> between.item(), within.item(), p.round(3).item()
+    (4.0, 4.0, 0.293)
+    """
+    from scipy.special import fdtrc
+
+    size, middle, square = (np.asarray(one, dtype="float64") for one in (n, mean, m2))
+    middle, square = np.where(size > 0, middle, 0.0), np.where(size > 0, square, 0.0)
+    total, anchor = size.sum(-1), middle[..., :1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        away = np.where(size > 0, middle - anchor, 0.0)
+        mean_away = (size * away).sum(-1, keepdims=True) / total[..., None]
+        between, within = (size * (away - mean_away) ** 2).sum(-1), square.sum(-1)
+        groups = (size > 0).sum(-1)
+        f = (between / (groups - 1)) / (within / (total - groups))
+    return between, within, np.asarray(fdtrc(np.maximum(groups - 1, 1), np.maximum(total - groups, 1), f))
