@@ -99,7 +99,8 @@ def test_infinite_and_nan_shares_are_told():
 def test_other_kinds_and_other_columns():
     old = pd.DataFrame({"x": np.arange(500.0), "only": 1})
     assert judged(old, pd.DataFrame({"x": ["a"] * 500}))["why"].tolist() == [
-        "it is number in the reference and text now"
+        "it is number in the reference and text now",
+        "the column is only in the reference",
     ]
     with pytest.raises(wb.WorkbenchError, match="share no column"):
         judged(old, pd.DataFrame({"y": [1]}))
@@ -123,7 +124,7 @@ def test_a_constant_column_has_not_drifted():
 def test_the_tidy_result(daily):
     old, new, name = sides.split(daily, None, sides.side("t", ""), sides.side("t", ""))
     told = drift.results(drift.judge(drift.compare(old, new, name)))
-    assert list(told.columns) == ["window", "reference", "segment", "column", "metric", "value"]
+    assert list(told.columns)[:6] == ["window", "reference", "segment", "column", "metric", "value"]
     assert told["value"].dtype == "float64"
     assert set(told["reference"]) == {"2026-03-02T00:00:00Z/2026-03-06T00:00:00Z"}
     one = told.query("segment == '' and column == 'f05' and window == '2026-03-10T00:00:00Z'").set_index("metric")[

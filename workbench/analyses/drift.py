@@ -14,167 +14,22 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.analyses import distances as far
-from workbench.analyses.pairs import Pair, paired, pooled
-from workbench.analyses.parts import (
-    OTHER,
-    SEGMENT,
-    WINDOW,
-    by_segment,
-    levels,
-    say_share,
-    say_span,
-    say_window,
-    tidy,
-    window_labels,
-)
-from workbench.analyses.pattern import adjusted
-from workbench.errors import WorkbenchError
+from workbench.analyses.compared import DISTANCES, ENDS, EXTRA, MORE, OUTSIDE, compare
+from workbench.analyses.pairs import paired
+from workbench.analyses.parts import say_share, say_span, say_window, window_labels
+from workbench.analyses.verdict import judge
 
-EXTRA = ("missing", "nan", "infinite")  # told by their shares, beside the values
+__all__ = ["chosen", "close_up", "closest", "columns", "compare", "headline", "judge", "results", "summary", "told",
+           "worst"]  # fmt: skip
+
 SAID = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
 LONG = {"ks": "KS distance", "total_variation": "total variation"}
-ENDS = ("", "_noise", "_excess", "_p")
-DISTANCES = ("ks", "psi", "jensen_shannon", "total_variation", "wasserstein")
 METRICS = (
     "rows_reference", "rows_current", "values_reference", "values_current",
     *(f"{name}{end}" for name in DISTANCES for end in ENDS),
     *(f"{name}_change{end}" for name in EXTRA for end in ENDS),
-    "distance", "distance_q", "missing_change_q", "drifted", "evaluated",
+    *MORE, *OUTSIDE, "distance", "distance_q", "missing_change_q", "drifted", "evaluated",
 )  # fmt: skip
-
-
-def compare(reference: xr.Dataset, current: xr.Dataset, name: str, *, least: int = 100) -> pd.DataFrame:
-    """Every distance of every column, window and segment from the reference.
-
-    reference: a cube without windows; current: a cube with windows or without; both with the same segment axes.
-    name: how the reference is called. least: fewer values than this on either side are not evaluated.
-    Returns one row a (window, segment, column): the counts of both sides, every distance with its noise, excess and p
-    where they have one (NaN where they have none), `metric` and `distance` (KS for numbers, total variation for
-    text), the changes of the missing, NaN and infinite shares, evaluated, and why not. Window "" is all current
-    windows together.
-    """
-    if levels(reference) != levels(current):
-        raise WorkbenchError(f"the two cubes have different segments: {levels(reference)[1:]}, {levels(current)[1:]}")
-    before = {key: by_segment(reference, key)[0].sum(WINDOW) for key in ("count", *EXTRA)}
-    after = {key: by_segment(current, key)[0] for key in ("count", *EXTRA)}
-    known, names = list(before["count"][SEGMENT].values), list(after["count"][SEGMENT].values)
-    labels = [*window_labels(current), ""] if WINDOW in current.dims else [""]
-    rows = _with_total(after["count"].values, len(labels))
-    told: list[dict[str, Any]] = []
-    for column in [str(column) for column in current["column"].values if column in reference["column"].values]:
-        pair = paired(reference, current, column)
-        old = {key: before[key].sel(column=column).values for key in EXTRA}
-        new = {key: _with_total(after[key].sel(column=column).values, len(labels)) for key in EXTRA}
-        for place, segment in enumerate(names):
-            if segment not in known:
-                continue
-            at = known.index(segment)
-            total = float(before["count"].values[at])
-            one = {"window": labels, "segment": segment, "column": column, "kind": pair.kind,
-                   "rows_reference": total, "rows_current": rows[place]}  # fmt: skip
-            for extra in EXTRA:
-                one |= _changed(extra, float(old[extra][at]), total, new[extra][place], rows[place])
-            one["missing_evaluated"] = (total >= least) & (rows[place] >= least)
-            told.append(one | _compared(pair, segment, len(labels), least))
-    if not told:
-        raise WorkbenchError("the two tables share no column to compare")
-    size = len(labels)
-    frame = pd.DataFrame(
-        {key: np.concatenate([np.broadcast_to(np.asarray(one[key]), size) for one in told]) for key in told[0]}
-    )
-    frame.insert(1, "reference", name)
-    return frame
-
-
-def _with_total(counts: Any, size: int) -> Any:
-    """Counts of segments x windows and, when there are windows, of all of them together last."""
-    table = np.asarray(counts, dtype="float64")
-    return table if table.shape[-1] == size else np.column_stack([table, table.sum(-1)])
-
-
-def _changed(extra: str, k: float, total: float, part: Any, rows: Any) -> dict[str, Any]:
-    before, now = k / max(total, 1), part / np.maximum(rows, 1)
-    noise, p = far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows)
-    told = _measured(f"{extra}_change", now - before, noise, p)
-    return {f"{extra}_reference": before, f"{extra}_current": now, **told}
-
-
-def _measured(name: str, value: Any, noise: Any, p: Any) -> dict[str, Any]:
-    excess = np.maximum(np.abs(value) - noise, 0)
-    return {name: value, f"{name}_noise": noise, f"{name}_excess": excess, f"{name}_p": p}
-
-
-def _compared(pair: Pair, segment: str, size: int, least: int) -> dict[str, Any]:
-    """Every distance of one column in one segment, and the main one under the name "distance"."""
-    metric, why = "total_variation" if pair.kind == "text" else "ks", pair.why
-    a, b = np.zeros(1), np.zeros((size, 1))
-    if not why:
-        a, b = pair.old.counts(segment, len(pair.at))[-1], pair.new.counts(segment, len(pair.at))
-    told: dict[str, Any] = {"metric": metric, "values_reference": a.sum(), "values_current": b.sum(-1)}
-    if pair.kind == "text" and not why:
-        a, b, why = pooled(a, b, pair.at == OTHER)
-    measured = not why and a.sum() and b.sum()
-    told |= _distances(a, b, None if pair.kind == "text" else pair.at) if measured else {}
-    for name in (f"{one}{end}" for one in DISTANCES for end in ENDS):
-        told.setdefault(name, np.nan)
-    few = np.minimum(a.sum(), told["values_current"])
-    told["why"] = [why or ("" if n >= least else f"only {n:.0f} values, {least} needed") for n in few]
-    told["evaluated"] = np.array([not one for one in told["why"]])
-    for end in ENDS:
-        told[f"distance{end}"] = np.where(told["evaluated"], told[f"{metric}{end}"], np.nan)
-    return told
-
-
-def _distances(a: Any, b: Any, at: Any) -> dict[str, Any]:
-    few, many, told = a, b, {}
-    if at is not None:
-        d = far.ks(a, b)
-        told = _measured("ks", d, far.ks_noise(a, b), far.ks_p(d, a, b))
-        told |= _measured("wasserstein", far.wasserstein(a, b, at), far.wasserstein_noise(a, b, at), np.nan)
-        parts = far.equal_parts(a)
-        few, many = far.grouped(a, parts), far.grouped(b, parts)
-    p = far.chi_square_p(few, many)
-    told |= _measured("psi", far.psi(few, many), far.psi_noise(few, many), p)
-    told |= _measured("jensen_shannon", far.jensen_shannon(few, many), far.jensen_shannon_noise(few, many), p)
-    return told | _measured("total_variation", far.total_variation(few, many), far.total_variation_noise(few, many), p)
-
-
-def judge(
-    compared: pd.DataFrame, *, threshold: float = 0.1, missing: float = 0.05, alpha: float = 0.01
-) -> pd.DataFrame:
-    """`compare`'s rows with adjusted p values and a verdict.
-
-    threshold: what a distance must have above its noise (a share of rows, 0 to 1); missing: the same for the change of
-    the missing, NaN or infinite share; alpha: the share of false alarms accepted among the alarms.
-    Adds distance_q and missing_change_q, drifted (bool), by ("values", "missing", "nan", "infinite" or ""), and
-    verdict: "drifted", "small shift" (real but below the threshold), "no drift", "not evaluated".
-    """
-    frame = compared.copy()
-    tests = ["distance_p", *(f"{extra}_change_p" for extra in EXTRA)]
-    p = frame[tests].to_numpy(dtype="float64").copy()
-    p[:, 1:][~frame["missing_evaluated"].to_numpy()] = np.nan
-    q = adjusted(p)
-    real = q <= alpha
-    limits = [threshold, missing, missing, missing]
-    sizes = frame[["distance_excess", *(f"{extra}_change_excess" for extra in EXTRA)]].to_numpy(dtype="float64")
-    with np.errstate(invalid="ignore"):
-        over = real & (sizes >= np.array(limits))
-    frame["distance_q"] = q[:, 0]
-    for place, extra in enumerate(EXTRA, 1):
-        frame[f"{extra}_change_q"] = q[:, place]
-    # The strongest reason is the one furthest above its own limit.
-    reach = np.where(over, sizes / np.maximum(limits, 1e-9), -1.0)
-    frame["drifted"] = over.any(axis=1)
-    frame["by"] = np.where(frame["drifted"], np.array(["values", *EXTRA])[reach.argmax(axis=1)], "")
-    frame["size"] = reach.max(axis=1).clip(0)
-    looked = frame["evaluated"] | frame["missing_evaluated"]
-    frame["verdict"] = np.select(
-        [frame["drifted"], ~frame["evaluated"] & ~(looked & real[:, 1:].any(axis=1)), real.any(axis=1)],
-        ["drifted", "not evaluated", "small shift"],
-        "no drift",
-    )
-    return frame
 
 
 def worst(judged: pd.DataFrame) -> pd.Series | None:
@@ -277,8 +132,50 @@ def headline(judged: pd.DataFrame) -> list[tuple[str, float | int | str, str, bo
 
 
 def results(judged: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table of a run: window, reference, segment, column, metric, value (float64)."""
-    return tidy(judged, ["window", "reference", "segment", "column"], [m for m in METRICS if m in judged])
+    """The tidy table of a run: window, reference, segment, column, metric, value (float64), then what is known of it.
+
+    One row a metric. Beside the value: window_compared (what the window was compared with) and reference_kind;
+    segment_key and segment_value; of a distance its noise (what sampling alone gives), excess over it, low and high (95 %
+    interval of the excess), p and p_adjusted (empty where a metric has none); verdict of the column in that window and
+    segment; n and n_reference, the values that were compared (the rows, for the shares of missing, NaN and infinite).
+    """
+    keys = ["window", "reference", "segment", "column"]
+    names = [name for name in METRICS if name in judged]
+    size = len(judged)
+    segment = judged["segment"].str.partition("=")
+    same: dict[str, Any] = {key: judged[key].to_numpy() for key in keys}
+    more: dict[str, Any] = {
+        "window_compared": judged["reference"].to_numpy(),
+        "reference_kind": judged.get("reference_kind", pd.Series("baseline", index=judged.index)).to_numpy(),
+        "segment_key": segment[0].to_numpy(),
+        "segment_value": segment[2].to_numpy(),
+        "verdict": judged["verdict"].to_numpy(),
+    }
+    value = np.column_stack([judged[name].to_numpy(dtype="float64") for name in names]).T
+    about = {end: np.full((len(names), size), np.nan) for end in ("noise", "excess", "low", "high", "p")}
+    adjusted = np.full((len(names), size), np.nan)
+    n, n_reference = (np.tile(judged[f"values_{side}"].to_numpy(dtype="float64"), (len(names), 1))
+                      for side in ("current", "reference"))  # fmt: skip
+    main = judged["metric"].to_numpy() if "metric" in judged else np.full(size, "")
+    for place, name in enumerate(names):
+        for end, table in about.items():
+            if f"{name}_{end}" in judged:
+                table[place] = judged[f"{name}_{end}"].to_numpy(dtype="float64")
+        if f"{name}_q" in judged:
+            adjusted[place] = judged[f"{name}_q"].to_numpy(dtype="float64")
+        elif name in LONG:
+            adjusted[place] = np.where(main == name, judged["distance_q"].to_numpy(dtype="float64"), np.nan)
+        if name.partition("_change")[0] in EXTRA or name.startswith("rows"):
+            n[place], n_reference[place] = judged["rows_current"], judged["rows_reference"]
+    kept = ~np.isnan(value)
+    place, row = np.nonzero(kept)
+    told = {key: one[row] for key, one in same.items()} | {
+        "metric": np.array(names, dtype=object)[place],
+        "value": value[kept],
+    }
+    told |= {key: one[row] for key, one in more.items() if key != "verdict"}
+    told |= {end: table[kept] for end, table in about.items()} | {"p_adjusted": adjusted[kept]}
+    return pd.DataFrame(told | {"verdict": more["verdict"][row], "n": n[kept], "n_reference": n_reference[kept]})
 
 
 def chosen(judged: pd.DataFrame, limit: int = 6) -> Sequence[str]:

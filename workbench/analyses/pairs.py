@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses.distances import together
-from workbench.analyses.parts import WINDOW, bins, groups, segment_axes, segment_name, tops
+from workbench.analyses.parts import WINDOW, bins, groups, levels, segment_axes, segment_name, tops
 
 RARE = 0.005  # text values below this share in the reference and in every window are compared as one
 MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
@@ -38,6 +38,23 @@ class Counts:
         flat = places[WINDOW][self.group[use]] * cells + self.cell[use]
         table = np.bincount(flat, self.count[use], minlength=across * cells).reshape(across, cells)
         return np.vstack([table, table.sum(0)])
+
+    def stacked(self, cells: int) -> dict[str, Any]:
+        """`counts` of every segment at once, by the segment's name."""
+        places = groups(self.cube)
+        across = self.cube.sizes[WINDOW] if WINDOW in places else 1
+        window = places[WINDOW][self.group] if WINDOW in places else np.zeros(len(self.group), dtype="int64")
+        told = {}
+        for cut in levels(self.cube):
+            size = self.cube.sizes[cut[0]] if cut else 1
+            place = places[cut[0]][self.group] if cut else 0
+            labels = self.cube[cut[0]].values if cut else [""]
+            flat = (place * across + window) * cells + self.cell
+            table = np.bincount(flat, self.count, minlength=size * across * cells).reshape(size, across, cells)
+            for name, one in zip(labels, table, strict=True):
+                whole = np.vstack([one, one.sum(0)]) if WINDOW in places else one
+                told[segment_name(cut, [name]) if cut else ""] = whole
+        return told
 
 
 @dataclass(frozen=True)
