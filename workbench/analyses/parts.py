@@ -176,6 +176,18 @@ def tidy(frame: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str]) -> pd
     return long.dropna(subset=["value"]).reset_index(drop=True)
 
 
+def succeeded(label: str) -> bool:
+    """Whether a status means success: ok, success, 2xx and 3xx, true, "" or a missing one do not count as failures.
+
+    >>> [succeeded(one) for one in ("ok", "200", "429", "error", "(missing)")]
+    [True, True, False, False, True]
+    """
+    text = label.strip().lower()
+    if text.split(".")[0].isdigit():
+        return int(text.split(".")[0]) < 400
+    return text in ("ok", "success", "succeeded", "completed", "done", "true", "", "(missing)", "stop", "length")
+
+
 def window_seconds(cube: xr.Dataset) -> float:
     """The usual length of a window in seconds: the median distance of starts; NaN with fewer than two windows."""
     if WINDOW not in cube.dims:

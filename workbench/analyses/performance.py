@@ -29,6 +29,7 @@ from workbench.analyses.parts import (
     say_window,
     segment_axes,
     segment_name,
+    succeeded,
     tidy,
     window_labels,
     window_seconds,
@@ -191,18 +192,6 @@ def _level(part: xr.Dataset, counts: dict[str, xr.DataArray], cut: tuple[str, ..
             mean = part["mean"].sel(column=column).transpose(*dims).values
             frame[f"{word}_mean"] = mean.ravel() * SECONDS[roles.unit]
     return frame
-
-
-def succeeded(label: str) -> bool:
-    """Whether a status means success: ok, success, 2xx and 3xx, true, "" or a missing one do not count as failures.
-
-    >>> [succeeded(one) for one in ("ok", "200", "429", "error", "(missing)")]
-    [True, True, False, False, True]
-    """
-    text = label.strip().lower()
-    if text.split(".")[0].isdigit():
-        return int(text.split(".")[0]) < 400
-    return text in ("ok", "success", "succeeded", "completed", "done", "true", "", "(missing)", "stop", "length")
 
 
 def incidents(
