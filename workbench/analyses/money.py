@@ -21,12 +21,12 @@ FINE = 2**40  # parts that the largest of some float weights is cut into
 Whole = npt.NDArray[Any]  # int64, or Python's own integers where those do not fit
 
 
-def apportion(total: int, weights: npt.ArrayLike) -> Whole:
-    """Whole numbers in proportion to weights that sum to `total`, by the method of largest remainders (Hamilton).
+def apportion(amount: int, weights: npt.ArrayLike) -> Whole:
+    """Whole numbers in proportion to weights that sum to `amount`, by the method of largest remainders (Hamilton).
 
-    total: a whole number, of either sign. weights: numbers from 0; whole ones are used as they are, others in steps of
+    amount: a whole number, of either sign. weights: numbers from 0; whole ones are used as they are, others in steps of
     2**-40 of the largest. Each share is the proportional one rounded down or up, a weight of 0 gets 0 (unless all are,
-    and the total is 0), and of equal remainders the first is served.
+    and the amount is 0), and of equal remainders the first is served.
 
     Raises WorkbenchError for a negative or not finite weight, and where there is something to share but no weight.
 
@@ -35,26 +35,26 @@ def apportion(total: int, weights: npt.ArrayLike) -> Whole:
     """
     given = np.asarray(weights)
     share = given if given.dtype == object or given.dtype.kind in "iub" else _whole_weights(given)
-    if len(share) and min(share) < 0:
-        raise WorkbenchError(f"a weight is {min(share)}; wanted numbers from 0, by which a cost is shared out")
-    total, whole = int(total), sum(int(one) for one in share) if share.dtype == object else int(share.sum(dtype=object))
-    if total == 0 or not len(share):
-        if total:
-            raise WorkbenchError(f"{total} cannot be shared out among no rows; give it a row of its own")
+    if len(share) and share.min() < 0:
+        raise WorkbenchError(f"a weight is {share.min()}; wanted numbers from 0, by which a cost is shared out")
+    amount, whole = int(amount), total(share)
+    if amount == 0 or not len(share):
+        if amount:
+            raise WorkbenchError(f"{amount} cannot be shared out among no rows; give it a row of its own")
         return np.zeros(len(share), dtype="int64")
     if whole == 0:
-        raise WorkbenchError(f"{total} cannot be shared out: all {len(share)} weights are 0; give it a row of its own")
-    size = abs(total)
-    kind: Any = "int64" if size * int(max(share)) < 2**63 else object
+        raise WorkbenchError(f"{amount} cannot be shared out: all {len(share)} weights are 0; give it a row of its own")
+    size = abs(amount)
+    kind: Any = "int64" if max(size * int(share.max()), whole) < 2**63 else object
     product = share.astype(kind) * (size if kind is object else np.int64(size))
     floor, rest = product // whole, product % whole
-    left = size - int(floor.sum())
+    left = size - total(floor)
     if left:
         first = np.argsort(-rest, kind="stable")[:left]
         floor[first] += 1
     fits = size < 2**63
     out = floor.astype("int64") if fits else floor
-    return -out if total < 0 else out
+    return -out if amount < 0 else out
 
 
 def _whole_weights(weights: npt.NDArray[Any]) -> Whole:
@@ -76,15 +76,28 @@ def rounded(pico: Sequence[int] | Whole, per: int = PICO // MICRO) -> Whole:
     >>> rounded([400_000, 400_000, 700_000]).tolist()  # 1.5 microdollars in all, so 2
     [1, 0, 1]
     """
-    fine = np.asarray([int(one) for one in np.asarray(pico, dtype=object).ravel()], dtype=object)
+    fine = np.asarray(pico)
+    if fine.dtype != np.int64:
+        fine = np.asarray([int(one) for one in np.asarray(pico, dtype=object).ravel()], dtype=object)
     if not len(fine):
         return np.zeros(0, dtype="int64")
     floor, rest = fine // per, fine % per
-    target = nearest(int(fine.sum()), per)
-    left = target - int(floor.sum())
+    left = nearest(total(fine), per) - total(floor)
     first = np.argsort(-rest.astype("int64"), kind="stable")[:left]
     floor[first] += 1
     return floor.astype("int64")
+
+
+def total(amounts: Sequence[int] | Whole) -> int:
+    """The exact sum of whole amounts as a Python integer, however large.
+
+    >>> total(np.array([2**62, 2**62]))
+    9223372036854775808
+    """
+    values = np.asarray(amounts)
+    if values.dtype == np.int64:
+        return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
+    return sum(int(one) for one in values.ravel())
 
 
 def nearest(amount: int, per: int) -> int:
