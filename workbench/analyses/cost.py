@@ -1,0 +1,339 @@
+"""What it cost, for whom: one additive cube of tokens by day, owner and rate, and its rows that sum to the bill.
+
+The cube counts tokens of each class as whole numbers in cells of window, owner (or other columns) and *rate*: the model, tier,
+context and length step that decide a request's price, with the prices themselves, in picodollars a token, in the label. So
+cubes of different days, prices and machines add, and money is tokens times price, multiplied once, at the very end, exactly.
+Requests without a price have a rate that says why; their tokens are counted and never priced at zero.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from workbench.analyses.money import MICRO, PICO, nearest, rounded, say, total
+from workbench.analyses.parts import OUTSIDE, WINDOW, need, succeeded, window_labels
+from workbench.analyses.rates import CLASSES
+from workbench.errors import WorkbenchError
+
+RATE = "rate"
+KEYS = ("provider", "model", "tier", "context", "known_as", "origin", "above", "day")
+OUTPUT = ("output", "reasoning")
+BY = ("owner", "project", "region", "status", "source")
+NAMES = {
+    "input": "input, uncached",
+    "cached_input": "input, cache read",
+    "cache_write": "input, cache write",
+    "cache_write_1h": "input, cache write 1 h",
+    "output": "output",
+    "reasoning": "output, of which reasoning",
+    "request": "per request",
+}
+EXTRA = ("retries", "failed", "billed_micro", "prefill_us", "decode_us")
+Figure = tuple[str, Any, str, bool | None, str]
+CHUNK = 1 << 21  # rows that are counted at once
+
+
+def count(priced: Any, by: Sequence[str] = ("owner",), every: str = "D", *, cluster: Any = None) -> xr.Dataset:
+    """The cube that all other questions are asked of: tokens by window, `by` and rate.
+
+    priced: what `prices.price` gives. by: owner, project, region, status or source; an empty value is "(missing)". every: a
+    pandas offset; "" for no windows. Columns: tokens by class (`rates.CLASSES`; "request" counts requests), `retries` and
+    `failed` requests, `billed_micro` (what the source itself says it cost), `prefill_us` and `decode_us` (microseconds, of
+    requests that measured both). Cubes add, whatever prices they were made with.
+
+    Raises WorkbenchError for a name in `by` that usage does not have.
+    """
+    from workbench.cubes import Category, Moments, Period, add, cube
+
+    for name in by:
+        need([one for one in BY if one in priced.table.column_names], name, "by", instead=', or pass by="" for none')
+    axes = [*([Period("time", every, name=WINDOW)] if every else []), *(Category(name) for name in by), Category(RATE)]
+    of = [Moments(name) for name in (*CLASSES, *EXTRA)]
+    rows, (reasons, why) = priced.table.num_rows, _reasons(priced)
+    labels = _labels(priced, reasons)
+    place = np.where(priced.cost >= 0, priced.rate, len(priced.rates) + why)
+    parts = [slice(start, min(start + CHUNK, rows)) for start in range(0, max(rows, 1), CHUNK)]
+    return add(
+        *(cube(_rows(priced, labels, place[part], part, by, every), by=axes, of=of, cluster=cluster) for part in parts)
+    )
+
+
+def _rows(priced: Any, labels: list[str], place: Any, part: slice, by: Sequence[str], every: str) -> Any:
+    """The rows that are counted: axes, tokens by class, and the further columns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from workbench.analyses.prices import class_tokens
+
+    table = priced.table.slice(part.start, part.stop - part.start)
+    tokens = class_tokens(table)
+    columns: dict[str, Any] = {"time": table.column("time")} if every else {}
+    for name in by:
+        column = table.column(name)
+        columns[name] = pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
+    columns[RATE] = pa.DictionaryArray.from_arrays(pa.array(place.astype("int32")), pa.array(labels, pa.string()))
+    columns |= {name: pa.array(np.maximum(tokens[:, number], 0)) for number, name in enumerate(CLASSES)}
+    requests = table.column("requests")
+    again = pc.fill_null(pc.not_equal(table.column("retry_of"), ""), False)
+    states = table.column("status").unique().to_pylist()
+    lost = pc.is_in(table.column("status"), pa.array([one for one in states if not succeeded(one or "")], pa.string()))
+    zero = pa.scalar(0, pa.int64())
+    columns["retries"], columns["failed"] = pc.if_else(again, requests, zero), pc.if_else(lost, requests, zero)
+    columns["billed_micro"] = table.column("billed_micro_usd")
+    first, whole = (np.asarray(table.column(name).to_numpy(), dtype="float64") for name in ("ttft_s", "duration_s"))
+    with np.errstate(invalid="ignore"):
+        unknown = ~((first >= 0) & (whole >= first))
+    for name, seconds in (("prefill_us", first), ("decode_us", whole - first)):
+        columns[name] = pa.array(np.round(np.where(unknown, 0, seconds) * 1e6).astype("int64"), mask=unknown)
+    return pa.table(columns)
+
+
+def _labels(priced: Any, reasons: list[Any]) -> list[str]:
+    """Each rate as text that carries its prices; then one label for each reason for which rows have none."""
+    found = []
+    for rate, pico in zip(priced.rates, priced.matrix.tolist(), strict=True):
+        told = {name: getattr(rate, name) for name in KEYS}
+        told["day"] = "" if rate.day is None else str(rate.day)
+        prices = {name: value for name, value in zip(CLASSES, pico, strict=True) if value >= 0}
+        found.append(json.dumps({**told, "pico": prices}, separators=(",", ":")))
+    return found + [
+        json.dumps({"provider": provider, "model": model, "why": why}, separators=(",", ":"))
+        for provider, model, why in reasons
+    ]
+
+
+def _reasons(priced: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """The distinct (provider, model, reason) of rows without a price, and of every row its place there, -1 for none."""
+    place = np.full(priced.table.num_rows, -1, dtype="int64")
+    lost = np.flatnonzero(priced.cost < 0)
+    if not len(lost):
+        return [], place
+    import pyarrow as pa
+
+    keys = ["source", "row", "request_id"]
+    part = priced.table.select(["provider", "model", *keys]).take(pa.array(lost)).to_pandas()
+    told = priced.exceptions.to_pandas().drop_duplicates(keys)
+    named = len(told) and not part.duplicated(keys).any()
+    part["why"] = part.merge(told, how="left", on=keys)["reason"].fillna("no price") if named else "no price"
+    codes, found = pd.MultiIndex.from_frame(part[["provider", "model", "why"]].fillna("")).factorize()
+    place[lost] = codes
+    return [tuple(map(str, one)) for one in found], place
+
+
+# --- money of a cube --------------------------------------------------------------------------------------------------
+
+
+def whole_numbers(cube: xr.Dataset, column: str) -> np.ndarray[Any, Any]:
+    """The exact sums of a whole-number column, in the cube's shape: int64, or Python's integers where those do not fit."""
+    high, low = (cube[f"sum_{half}"].sel(column=column).values for half in ("high", "low"))
+    if np.abs(high).max(initial=0) < 2**30:
+        return high * 2**32 + low
+    return high.astype(object) * 2**32 + low.astype(object)
+
+
+def lines(cube: xr.Dataset) -> pd.DataFrame:
+    """The bill's lines: a row for each cell and token class that has tokens, in whole microdollars that sum to the bill.
+
+    Columns: window, the cube's own axes, provider, model, tier, context, known_as, origin, above, day, class, tokens, price_pico
+    (picodollars a token), pico (exact), micro. The sum of `micro` is the bill (`bill(lines)` rounded once); each row is its exact
+    cost rounded down or up to a microdollar, by largest remainders. Requests without a price are not here, see `unpriced`.
+    """
+    found = _cells(cube, CLASSES)
+    rates, which = found.attrs["rates"], found.pop("place").to_numpy()
+    known = [[rate.get("pico", {}).get(name, 0) for name in CLASSES] for rate in rates]
+    price = np.array(known, dtype="int64").reshape(-1, len(CLASSES))
+    column = found["class"].map({name: place for place, name in enumerate(CLASSES)}).to_numpy("int64")
+    found["price_pico"] = price[which, column]
+    kept = found[found["why"] == ""].drop(columns="why")
+    kept = kept[(kept["class"] != "request") | (kept["price_pico"] > 0)].reset_index(drop=True)
+    kept["pico"] = _product(kept["tokens"].to_numpy(), kept["price_pico"].to_numpy())
+    kept["micro"] = rounded(kept["pico"].to_numpy())
+    return kept
+
+
+def unpriced(cube: xr.Dataset) -> pd.DataFrame:
+    """Tokens and requests without a price, by window, axes, provider, model, class, and `why`."""
+    found = _cells(cube, CLASSES)
+    return (
+        found[found["why"] != ""]
+        .drop(columns=["place", "tier", "context", "origin", "above", "day"])
+        .reset_index(drop=True)
+    )
+
+
+def requests(cube: xr.Dataset) -> pd.DataFrame:
+    """Requests by window, axes and rate: requests, retries, failed, billed_micro, prefill_us, decode_us; why ("": priced)."""
+    found = _cells(cube, ("request", *EXTRA))
+    keys = [name for name in found.columns if name not in ("class", "tokens", "place")]
+    wide = found.pivot_table(
+        index=[*keys, "place"], columns="class", values="tokens", aggfunc="sum", fill_value=0, sort=False
+    )
+    wide = wide.reindex(columns=["request", *EXTRA], fill_value=0).rename(columns={"request": "requests"}).reset_index()
+    wide.columns.name = None
+    return wide.drop(columns="place")
+
+
+def _cells(cube: xr.Dataset, columns: Sequence[str]) -> pd.DataFrame:
+    """A row for each cell and column with a sum that is not 0; `place` is the rate's place in attrs["rates"]."""
+    dims = [str(dim) for dim in cube["count"].dims]
+    rates = [{"why": OUTSIDE} if str(label) == OUTSIDE else json.loads(str(label)) for label in cube[RATE].values]
+    labels: dict[str, list[Any]] = {
+        dim: [str(one) for one in cube[dim].values] for dim in dims if dim not in (WINDOW, RATE)
+    }
+    labels |= {WINDOW: window_labels(cube)} if WINDOW in dims else {}
+    parts = []
+    for name in columns:
+        sums = whole_numbers(cube, name)
+        at = np.nonzero(sums)
+        frame = pd.DataFrame(
+            {dim: np.array(labels[dim], dtype=object)[at[k]] for k, dim in enumerate(dims) if dim != RATE}
+        )
+        frame["place"] = at[dims.index(RATE)]
+        frame["class"], frame["tokens"] = name, sums[at]
+        parts.append(frame)
+    found = pd.concat(parts, ignore_index=True)
+    if WINDOW not in found:
+        found.insert(0, WINDOW, "")
+    for name in (*KEYS, "why"):
+        texts = np.array([rate.get(name, 0 if name == "above" else "") for rate in rates], dtype=object)
+        found[name] = texts[found["place"].to_numpy("int64")] if len(found) else pd.Series(dtype=object)
+    found.attrs["rates"] = rates
+    others = [name for name in found.columns if name not in (WINDOW, "place", "class", "tokens")]
+    return found[[WINDOW, *others, "class", "tokens", "place"]]
+
+
+def _product(tokens: Any, price: Any) -> Any:
+    size = np.abs(tokens.astype("float64")) * price.astype("float64")
+    return tokens * price if size.max(initial=0.0) < 2**62 else tokens.astype(object) * price.astype(object)
+
+
+def bill(lines_of: pd.DataFrame) -> int:
+    """The exact sum of lines, in picodollars."""
+    return total(lines_of["pico"].to_numpy())
+
+
+def bill_micro(lines_of: pd.DataFrame) -> int:
+    """The bill in whole microdollars, rounded once; the sum of the column `micro`."""
+    return nearest(bill(lines_of), PICO // MICRO)
+
+
+def by(lines_of: pd.DataFrame, *names: str, merge_reasoning: bool = True) -> pd.DataFrame:
+    """Lines added up by columns, dearest first: those columns, tokens, micro and share of the bill (0 to 1).
+
+    With `class` among the names, reasoning is part of "output", and its own row is left out, so that rows still add up
+    (`merge_reasoning=False` keeps both apart).
+    """
+    frame = lines_of
+    if "class" in names and merge_reasoning:
+        frame = frame.assign(**{"class": frame["class"].replace({"reasoning": "output"})})
+    found = frame.groupby(list(names), sort=False, as_index=False, dropna=False)[["tokens", "micro"]].sum()
+    whole = int(found["micro"].sum())
+    found["share"] = found["micro"] / whole if whole else 0.0
+    return found.sort_values("micro", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def classes(lines_of: pd.DataFrame) -> pd.DataFrame:
+    """The bill by token class in the order of CLASSES, with tokens, dollars a million tokens, and a row "of which reasoning".
+
+    Columns: class (as people say it), tokens, per_million (dollars, effective), micro; rows whose `inside` is True are part of
+    the row before and in no sum.
+    """
+    found = by(lines_of, "class").set_index("class")
+    rows = []
+    for name in CLASSES:
+        if name in found.index:
+            rows.append((NAMES[name], int(found.loc[name, "tokens"]), int(found.loc[name, "micro"]), False))
+        if name == "output" and (inside := lines_of[lines_of["class"] == "reasoning"])["tokens"].sum():
+            rows.append((NAMES["reasoning"], int(inside["tokens"].sum()), int(inside["micro"].sum()), True))
+    told = pd.DataFrame(rows, columns=["class", "tokens", "micro", "inside"])
+    told.insert(2, "per_million", told["micro"] / told["tokens"])
+    return told
+
+
+def periods(cube: xr.Dataset, segment: Sequence[str], windows: Sequence[Sequence[str]]) -> list[pd.DataFrame]:
+    """What `waterfall.explain` wants of each group of windows: a row a segment with requests, retries, tokens and money."""
+    found, told = lines(cube), requests(cube)
+    out = []
+    for group in windows:
+        part, asked = found[found[WINDOW].isin(group)], told[told[WINDOW].isin(group) & (told["why"] == "")]
+        frame = asked.groupby(list(segment), sort=False, dropna=False)[["requests", "retries"]].sum()
+        for name in CLASSES:
+            here = (
+                part[part["class"] == name].groupby(list(segment), sort=False, dropna=False)[["tokens", "pico"]].sum()
+            )
+            wide = here.reindex(frame.index, fill_value=0)
+            key = "fee" if name == "request" else name
+            frame[f"{key}_tokens"], frame[f"{key}_pico"] = wide["tokens"], wide["pico"]
+        out.append(frame.drop(columns="fee_tokens").reset_index())
+    return out
+
+
+def halves(labels: Sequence[str]) -> tuple[list[str], list[str], str]:
+    """Two periods of the same length to compare, the later half of the windows with the earlier: whole weeks where there are two.
+
+    Gives (before, after, words). Of an odd number the first window is left out. Raises WorkbenchError for fewer than two.
+
+    >>> halves(["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"])[:2]
+    (['2026-03-02T00:00:00Z'], ['2026-03-03T00:00:00Z'])
+    """
+    timed = sorted(one for one in labels if one not in ("", OUTSIDE))
+    if len(timed) < 2:
+        raise WorkbenchError("two windows of time are needed for a comparison; choose shorter windows, as in every='D'")
+    size = len(timed) // 2
+    starts = pd.to_datetime(pd.Series(timed), utc=True)
+    day = starts.diff().median() == pd.Timedelta(days=1)
+    size = size // 7 * 7 if day and size >= 7 else size
+    before, after = timed[-2 * size : -size], timed[-size:]
+    words = f"{before[0][:10]} to {before[-1][:10]} against {after[0][:10]} to {after[-1][:10]}"
+    return before, after, words
+
+
+def parse_period(text: str, labels: Sequence[str]) -> list[str]:
+    """The windows of a period as "2026-03-02/2026-03-09" (the end not included). Raises WorkbenchError where it has none."""
+    halves_of = text.split("/")
+    try:
+        low, high = (pd.Timestamp(one.strip()) for one in halves_of)
+        low, high = (one.tz_localize("UTC") if one.tzinfo is None else one for one in (low, high))
+    except ValueError as error:
+        raise WorkbenchError(f"{text!r} is no period; wanted two days, as in 2026-03-02/2026-03-09") from error
+    timed = [one for one in labels if one not in ("", OUTSIDE)]
+    found = [one for one in timed if low <= pd.Timestamp(one) < high]
+    if not found:
+        span = f"{timed[0]} to {timed[-1]}" if timed else "no windows"
+        raise WorkbenchError(f"the period {text!r} has no window with rows; there are {span}")
+    return found
+
+
+def exceptions_by_reason(*tables: Any) -> pd.DataFrame:
+    """Exceptions by reason: reason, requests, and an example (source, row, field, value); most frequent first."""
+    frames = [table.to_pandas() for table in tables if table is not None and table.num_rows]
+    if not frames:
+        return pd.DataFrame(columns=["reason", "requests", "example"])
+    whole = pd.concat(frames, ignore_index=True)
+    rows = []
+    for reason, part in whole.groupby("reason", sort=False):
+        one = part.iloc[0]
+        where = f"row {one['row']:.0f}" if pd.notna(one["row"]) else "a row"
+        where += f" of {str(one['source']).rsplit('/', 1)[-1]}" if one["source"] else ""
+        rows.append((reason, len(part), f"{where}: {one['field']} = {one['value']}"))
+    found = pd.DataFrame(rows, columns=["reason", "requests", "example"])
+    return found.sort_values("requests", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def headline(lines_of: pd.DataFrame, exceptions: pd.DataFrame, book: Mapping[str, Any]) -> list[Figure]:
+    """The figures of the run, (name, value, unit, good, note): cost, requests set aside, and the prices with their age."""
+    exact = bill(lines_of)
+    names = "; ".join(f"{n:,} {reason}" for reason, n in zip(exceptions["reason"], exceptions["requests"], strict=True))
+    count_of = int(exceptions["requests"].sum()) if len(exceptions) else 0
+    return [
+        ("cost", float(exact / PICO), "USD", None, say(exact, PICO, -1)),
+        ("rows not as they should be", count_of, "requests", count_of == 0, names),
+        ("prices", book["version"], "", None, book["say"]),
+        ("age of prices", int(book["age_days"]), "days", not book["amber"], book["say"]),
+    ]
