@@ -110,7 +110,7 @@ def test_published_values(shared):
     assert far.ks(*counts_of(x, np.array(x) + 1)[1:]) == pytest.approx(0.3125)
     near("tfdv_jsd_points", far.jensen_shannon([1, 1, 0], [1, 0, 1]) ** 2)
     near("popmon_ks_prob", far.ks_p(0.8, [2], [2]))
-    assert far.chi_square_p([1, 2, 0, 5], [3, 4, 0, 2]) == pytest.approx(0.2341, abs=1e-4)
+    assert far.chi_square_p([1, 2, 0, 5], [3, 4, 0, 2], least=0) == pytest.approx(0.2341, abs=1e-4)
     at, a, b = counts_of([4.5] * 3 + [6.7, 2.1], [4.6] + [7.0] * 3 + [9.2])
     near("scipy_w1_weighted", far.wasserstein(a, b, at))
     rng = np.random.RandomState(31)
@@ -118,3 +118,26 @@ def test_published_values(shared):
     new = np.random.RandomState(31).normal(5, 2, 100)
     at, a, b = counts_of(old, new)
     near("frouros_emd", far.wasserstein(a, b, at))
+
+
+def test_shares_of_few_rows_are_tested_exactly():
+    """Against scipy's hypergeometric: twice the smaller tail, whichever side is smaller and whichever half rarer."""
+    from scipy.stats import hypergeom
+
+    rng = np.random.default_rng(6)
+    for n, m, share in ((200, 50, 0.02), (50, 200, 0.97), (100_000, 200, 0.01), (300, 100_000, 0.005)):
+        k, j = rng.binomial(n, share, 50), rng.binomial(m, share, 50)
+        law = hypergeom(n + m, k + j, m)
+        right = np.minimum(1, 2 * np.minimum(law.cdf(j), law.sf(j - 1)))
+        few = np.minimum(k + j, n + m - k - j) * min(n, m) / (n + m) < 10
+        assert few.sum() > 20
+        some = few & (k + j > 0) & (k + j < n + m)
+        assert far.share_p(k, n, j, m)[some] == pytest.approx(right[some], rel=1e-6)
+    assert far.share_p(0, 1000, 40, 50) < 1e-40
+
+
+def test_rare_cells_are_tested_together():
+    assert far.chi_square_p([500, 1, 1, 1], [50, 1, 0, 0]) == pytest.approx(
+        far.chi_square_p([500, 3], [50, 1], least=0)
+    )
+    assert far.chi_square_p([3, 3], [0, 1]) == 1  # one cell is left, of which nothing can be said

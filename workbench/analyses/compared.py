@@ -17,7 +17,7 @@ from workbench.analyses import compat as other_tools
 from workbench.analyses import distances as far
 from workbench.analyses import significance as tests
 from workbench.analyses.intervals import excess_interval, standard_error
-from workbench.analyses.pairs import Pair, paired, pooled
+from workbench.analyses.pairs import Pair, nothing, paired, pooled
 from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, levels, window_labels
 from workbench.errors import WorkbenchError
 
@@ -68,9 +68,10 @@ def compare(
     for column in [*ours, *(column for column in theirs if column not in ours)]:
         both = column in ours and column in theirs
         pair = paired(reference, current, column) if both else None
-        old = {key: before[key].sel(column=column).values if column in theirs else None for key in EXTRA}
-        new = {key: _with_total(after[key].sel(column=column).values, len(labels)) if both else None for key in EXTRA}
-        counted = _segments(pair, names, len(labels)) if pair is not None and not pair.why else {}
+        kept = EXTRA if both else ()
+        old = {key: before[key].sel(column=column).values for key in kept}
+        new = {key: _with_total(after[key].sel(column=column).values, len(labels)) for key in kept}
+        counted = _segments(pair, names) if pair is not None and not pair.why else {}
         for place, segment in enumerate(names):
             if segment not in known or (not both and segment):
                 continue
@@ -81,12 +82,12 @@ def compare(
                    "kind": pair.kind if pair else str(side["kind"].sel(column=column).values),
                    "rows_reference": total, "rows_current": rows[place]}  # fmt: skip
             for extra in EXTRA:
-                k = float(old[extra][at]) if both else np.nan
-                one |= _changed(extra, k, total, new[extra][place] if both else np.nan, rows[place])
+                k, part = (float(old[extra][at]), new[extra][place]) if both else (np.nan, np.nan)
+                one |= _changed(extra, k, total, part, rows[place])
             one["missing_evaluated"] = (total >= least) & (rows[place] >= least) & both
             if pair is None:
                 why = f"the column is only in the {'reference' if column in theirs else 'current table'}"
-                pair_here = Pair(str(one["kind"]), *_NOTHING, np.zeros(0), why)
+                pair_here = Pair(str(one["kind"]), nothing(current), nothing(current), np.zeros(0), why)
                 told.append(one | _compared(pair_here, None, len(labels), least, compat))
             else:
                 told.append(one | _compared(pair, counted.get(segment), len(labels), least, compat))
@@ -99,9 +100,6 @@ def compare(
     return frame
 
 
-_NOTHING: Any = (None, None)
-
-
 def _some(names: list[str], limit: int = 6) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "none"
 
@@ -112,9 +110,8 @@ def _with_total(counts: Any, size: int) -> Any:
     return table if table.shape[-1] == size else np.column_stack([table, table.sum(-1)])
 
 
-def _segments(pair: Pair, names: list[str], size: int) -> dict[str, tuple[Any, Any]]:
+def _segments(pair: Pair, names: list[str]) -> dict[str, tuple[Any, Any]]:
     """Counts of the reference's windows and of the current ones (all together last in both), by segment."""
-    del size
     cells = len(pair.at)
     old, new = pair.old.stacked(cells), pair.new.stacked(cells)
     return {name: (old[name], new[name]) for name in names if name in old and name in new}

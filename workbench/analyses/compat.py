@@ -8,7 +8,6 @@ both tools drop missing values first: a column that becomes 95 % missing passes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -175,7 +174,7 @@ def nannyml(chunks: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike | N
         return "Jensen-Shannon distance", value, high, (value > high) | ((value < low) if low > 0 else False)
 
 
-def columns(name: str, chunks: Any, current: Any, at: Any, least: Sequence[bool]) -> dict[str, Any]:
+def columns(name: str, chunks: Any, current: Any, at: Any, least: npt.ArrayLike) -> dict[str, Any]:
     """`name`'s method, value, threshold and verdict for one column and segment, as columns that say whose they are.
 
     chunks: counts of the reference's windows; least: whether each current window has any values.

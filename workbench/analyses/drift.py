@@ -168,9 +168,9 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
         if name.partition("_change")[0] in EXTRA or name.startswith("rows"):
             n[place], n_reference[place] = judged["rows_current"], judged["rows_reference"]
     kept = ~np.isnan(value)
-    place, row = np.nonzero(kept)
+    which, row = np.nonzero(kept)
     told = {key: one[row] for key, one in same.items()} | {
-        "metric": np.array(names, dtype=object)[place],
+        "metric": np.array(names, dtype=object)[which],
         "value": value[kept],
     }
     told |= {key: one[row] for key, one in more.items() if key != "verdict"}

@@ -68,15 +68,20 @@ class Pair:
     why: str = ""
 
 
+def nothing(cube: xr.Dataset) -> Counts:
+    """No values of a cube."""
+    return Counts(cube, *(np.zeros(0, dtype="int64"),) * 3)
+
+
 def paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> Pair:
     """One column of both cubes over cells that both share: joined bins of numbers, values of text."""
     kinds = [str(cube["kind"].sel(column=column).values) for cube in (reference, current)]
-    nothing = Counts(current, *(np.zeros(0, dtype="int64"),) * 3)
+    none = nothing(current)
     reasons = {"time": "a time moves by itself", "other": "this kind of column has no values to compare"}
     if kinds[0] != kinds[1] and "text" in kinds:
-        return Pair(kinds[1], nothing, nothing, np.zeros(0), f"it is {kinds[0]} in the reference and {kinds[1]} now")
+        return Pair(kinds[1], none, none, np.zeros(0), f"it is {kinds[0]} in the reference and {kinds[1]} now")
     if kinds[1] in reasons:
-        return Pair(kinds[1], nothing, nothing, np.zeros(0), reasons[kinds[1]])
+        return Pair(kinds[1], none, none, np.zeros(0), reasons[kinds[1]])
     if kinds[1] == "text":
         read = [tops(cube, column) for cube in (reference, current)]
         cells, at = pd.factorize(np.concatenate([one[1] for one in read]))
