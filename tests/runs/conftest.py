@@ -4,6 +4,9 @@
 |---------|---------------------------------------------------------------------------------------------------|
 | `book`  | book("toy", "x = 1", ...) -> path of a notebook with the PARAMETERS cell, `begin`, then these cells |
 | `cli`   | cli("run", ...) -> a started `python -m workbench.cli` process, ended after the test                |
+| `postgres` | address of an empty database in a server that the tests start; skipped with a word where none can be had |
+| `ledger` | address of an empty ledger, once in SQLite and once in PostgreSQL                                  |
+| `scheduler` | scheduler({entry: {...}}, **options) -> a Scheduler with a clock that the test drives and a quick stub of a run |
 """
 
 from __future__ import annotations
@@ -12,9 +15,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+
+from scripts import postgres as database
 
 PARAMETERS = """\
 every: str = "1D"  # length of a window
@@ -74,3 +81,92 @@ def cli(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
+
+
+STUB = Path(__file__).with_name("stub_run.py")
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    programs = database.install() if os.environ.get("CI") == "true" else database.find()
+    if programs is None and os.environ.get("CI") == "true":
+        pytest.fail(database.MISSING)
+    if programs is None:
+        pytest.skip(database.MISSING)
+    with database.server(programs) as address:
+        yield address
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    import psycopg
+
+    name = f"t{uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres_server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request, tmp_path):
+    return request.getfixturevalue("postgres") if request.param == "postgresql" else str(tmp_path / "ledger.db")
+
+
+@dataclass
+class Driven:
+    """A clock that stands still until a test moves it, or, with `jumps`, until a scheduler rests with nothing running."""
+
+    at: float
+    jumps: bool = True
+
+    def now(self):
+        return self.at
+
+    def rest(self, seconds, *, busy):
+        import time
+
+        if busy:
+            time.sleep(0.02)
+        elif self.jumps:
+            self.at += seconds
+
+
+def write_schedule(path, entries, **top):
+    """A schedule.yml (JSON is YAML) with a notebook `toy` beside it."""
+    if not (path.parent / "toy.ipynb").exists():
+        write_book(path.parent / "toy.ipynb", "print(every)")
+    told = {name: {"notebook": "toy", **entry} for name, entry in entries.items()}
+    path.write_text(json.dumps({**top, "entries": told}, indent=1))
+    return path
+
+
+def stub(seconds=0.0, *words):
+    """A command that stands for `workbench run`."""
+
+    def command(entry, window, runs):
+        return [sys.executable, str(STUB), str(runs), entry.notebook.stem, str(seconds), *words]
+
+    return command
+
+
+@pytest.fixture
+def scheduler(tmp_path, monkeypatch):
+    from workbench.runs.ledger_tables import open_ledger
+    from workbench.runs.schedule import read_schedule
+    from workbench.runs.scheduler import Scheduler, stop_all
+    from workbench.runs.times import moment_of
+
+    made = []
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+
+    def make(entries, at="2026-03-27T12:00:00Z", ledger="", top=None, **options):
+        path = write_schedule(tmp_path / "schedule.yml", entries, **(top or {}))
+        engine = open_ledger(ledger, tmp_path / "runs")
+        options = {"clock": Driven(moment_of(at).timestamp()), "command": stub(), "beside": False, **options}
+        made.append(Scheduler(engine, read_schedule(path), tmp_path / "runs", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        stop_all(one, 0.0)
+        one.engine.dispose()

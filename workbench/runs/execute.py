@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.runs import kernels
+from workbench.runs.attempts import scheduled
 from workbench.runs.context import KERNEL_FILE
 from workbench.runs.notebooks import first_line, notebook_hash, read_cells, tags
 from workbench.runs.records import (
@@ -120,6 +121,7 @@ def run_notebook(
         "ended": None,
         "headline": [],
         "process": process(os.getpid()),
+        **({"scheduled": told_by} if (told_by := scheduled(os.environ)) else {}),
     }
     (folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
     write_json(folder / "run.json", told)

@@ -25,7 +25,11 @@ from typing import Any
 from workbench.errors import WorkbenchError, nearest
 from workbench.runs.notebooks import read_cells, tags
 
-RESERVED = ("run", "runs")  # WORKBENCH_RUN and WORKBENCH_RUNS name folders, so no parameter may be called so
+RESERVED = (
+    "run",
+    "runs",
+    "scheduled",
+)  # WORKBENCH_RUN, _RUNS and _SCHEDULED say something else, so none may be called so
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 HOLDERS: dict[str, type] = {"list": list, "tuple": tuple, "dict": dict}
 
@@ -115,7 +119,7 @@ def annotated(source: str, where: str = "the parameters cell") -> dict[str, Para
             name, annotation = node.target.id, ast.unparse(node.annotation)
             if name in RESERVED:
                 raise WorkbenchError(
-                    f"A parameter may not be called {name!r} (in {where}): WORKBENCH_{name.upper()} is a folder."
+                    f"A parameter may not be called {name!r} (in {where}): WORKBENCH_{name.upper()} says something else."
                 )
             shown = ast.unparse(node.value) if node.value is not None else ""
             default = _literal(node.value) if node.value is not None else None

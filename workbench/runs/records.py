@@ -211,7 +211,7 @@ def without_secrets(value: Any, name: str = "") -> Any:
 
 def process(pid: int) -> dict[str, Any]:
     """What identifies a process for good: host, number and start (a number alone is given again)."""
-    return {"host": socket.gethostname(), "pid": pid, "since": _since(pid)}
+    return {"host": socket.gethostname(), "pid": pid, "since": since_of(pid)}
 
 
 def alive(told: dict[str, Any] | None) -> bool | None:
@@ -220,11 +220,11 @@ def alive(told: dict[str, Any] | None) -> bool | None:
         return False
     if told.get("host") != socket.gethostname():
         return None
-    since = _since(int(told["pid"]))
+    since = since_of(int(told["pid"]))
     return since is not None and abs(since - float(told.get("since") or 0)) < 2
 
 
-def _since(pid: int) -> float | None:
+def since_of(pid: int) -> float | None:
     import psutil
 
     try:

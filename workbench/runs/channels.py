@@ -1,0 +1,176 @@
+"""Channels that alerts go to: a webhook (Slack-compatible JSON), e-mail (SMTP), a file; and `secret:` references.
+
+A secret is never written in a schedule: `secret:env:NAME` is the environment variable NAME, `secret:file:PATH` the text of
+a file. Ledger and logs hold the reference only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError, nearest
+from workbench.runs.records import without_secrets
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "webhook": ("webhook", "headers"),
+    "email": ("email", "from", "smtp", "user", "password", "tls"),
+    "file": ("file",),
+}
+TIMEOUT_S = 10.0
+TLS = ("starttls", "yes", "no")
+
+
+def secret(value: Any) -> Any:
+    """The value that a `secret:` reference stands for; anything else comes back as it is.
+
+    Raises WorkbenchError, which names the reference and never the value, where there is none.
+    """
+    if not isinstance(value, str) or not value.startswith("secret:"):
+        return value
+    _, kind, name = [*value.split(":", 2), "", ""][:3]
+    if kind == "env":
+        if name in os.environ:
+            return os.environ[name]
+        raise WorkbenchError(f"{value!r} needs the environment variable {name}; set it where the scheduler starts.")
+    if kind == "file":
+        try:
+            return Path(name).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise WorkbenchError(
+                f"{value!r} cannot be read: {error.strerror}; give the path of a readable file."
+            ) from None
+    raise WorkbenchError(f"{value!r} is no secret; wanted secret:env:NAME or secret:file:PATH.")
+
+
+def check_channels(channels: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with the channels of a schedule: (name and key, sentence)."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    for name, told in channels.items():
+        kinds = [kind for kind in KEYS if isinstance(told, dict) and kind in told]
+        if len(kinds) != 1:
+            found.append(((name,), f"the channel {name!r} has no or several ways; wanted one of {', '.join(KEYS)}"))
+            continue
+        (kind,) = kinds
+        for key in told:
+            if key not in KEYS[kind]:
+                found.append(((name, key), f"a channel by {kind} has no {key!r}; {nearest(key, KEYS[kind])}"))
+        found += [((name, *key), text) for key, text in _wrong(kind, told)]
+    return found
+
+
+def _wrong(kind: str, told: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    value = told[kind]
+    if kind == "webhook" and not str(value).startswith(("http://", "https://", "secret:")):
+        found.append((("webhook",), f"webhook is {value!r}; wanted an http(s) address, or secret:env:NAME"))
+    for key, header in (told.get("headers") or {}).items():
+        if str(key).lower() in ("authorization", "x-api-key") and not str(header).startswith("secret:"):
+            found.append((("headers",), f"the header {key} is a secret; write secret:env:NAME instead of its value"))
+    if kind == "email":
+        people = [value] if isinstance(value, str) else value
+        if not isinstance(people, list) or not people or not all("@" in str(one) for one in people):
+            found.append((("email",), f"email is {value!r}; wanted an address or a list of addresses"))
+        for key in ("smtp", "from"):
+            if not told.get(key):
+                found.append(((key,), f"a channel by email needs `{key}:`, as in {_EXAMPLE[key]}"))
+        if told.get("smtp") and not str(told["smtp"]).rpartition(":")[2].isdigit():
+            found.append((("smtp",), f"smtp is {told['smtp']!r}; wanted host:port, as in {_EXAMPLE['smtp']}"))
+        if told.get("password") and not str(told["password"]).startswith("secret:"):
+            found.append((("password",), "a password is a secret; write secret:env:NAME or secret:file:PATH"))
+        if str(_tls(told)) not in TLS:
+            found.append((("tls",), f"tls is {told['tls']!r}; wanted one of {', '.join(TLS)}"))
+    return found
+
+
+_EXAMPLE = {"smtp": "smtp: mail.example.org:587", "from": "from: workbench@example.org"}
+
+
+def send(channel: Mapping[str, Any], message: Mapping[str, Any], folder: Path = Path()) -> None:
+    """Delivers a message (`subject`, `text`, and what else the receiver may sort by) to a channel.
+
+    A file's path is relative to ``folder``. Raises WorkbenchError with a sentence without secrets when the other side
+    does not take it.
+    """
+    hidden = []
+    try:
+        told = {key: secret(value) for key, value in channel.items()}
+        told["headers"] = {key: secret(value) for key, value in (channel.get("headers") or {}).items()}
+        hidden = [str(told[k]) for k, v in channel.items() if isinstance(v, str) and v.startswith("secret:")]
+        hidden += [str(v) for k, v in told["headers"].items() if str(channel["headers"][k]).startswith("secret:")]
+        way = {"webhook": _webhook, "email": _email, "file": _file}
+        next(way[kind] for kind in KEYS if kind in channel)(told, message, folder)
+    except WorkbenchError:
+        raise
+    except Exception as error:  # whatever a network or a server may answer is told, and tried again
+        sentence = without_secrets(f"{type(error).__name__}: {error}")
+        for one in hidden:
+            sentence = sentence.replace(one, "***")
+        raise WorkbenchError(sentence[:500]) from None
+
+
+def _webhook(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> None:
+    from urllib.request import Request, urlopen
+
+    body = {
+        "text": f"*{message['subject']}*\n{message['text']}",
+        "metadata": {
+            "event_type": "workbench_alert",
+            "event_payload": {k: v for k, v in message.items() if k != "text"},
+        },
+    }
+    headers = {"Content-Type": "application/json", "User-Agent": "workbench", **told["headers"]}
+    request = Request(str(told["webhook"]), json.dumps(body).encode(), headers, method="POST")
+    with urlopen(request, timeout=TIMEOUT_S) as answer:
+        answer.read(10_000)
+
+
+def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> None:
+    import smtplib
+    import ssl
+    from email.message import EmailMessage
+
+    letter = EmailMessage()
+    letter["Subject"] = " ".join(str(message["subject"]).split())
+    letter["From"] = told["from"]
+    people = told["email"] if isinstance(told["email"], list) else [told["email"]]
+    letter["To"] = ", ".join(people)
+    letter["Message-ID"] = f"<{message['id']}@workbench>"  # the same when tried again, so that a mailbox can tell
+    letter.set_content(str(message["text"]))
+    host, _, port = str(told["smtp"]).rpartition(":")
+    tls = _tls(told)
+    if tls == "yes":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(
+            host, int(port), timeout=TIMEOUT_S, context=ssl.create_default_context()
+        )
+    else:
+        server = smtplib.SMTP(host, int(port), timeout=TIMEOUT_S)
+    with server:
+        if tls == "starttls":
+            server.starttls(context=ssl.create_default_context())
+        if told.get("user"):
+            server.login(str(told["user"]), str(told.get("password") or ""))
+        server.send_message(letter)
+
+
+def _tls(told: Mapping[str, Any]) -> str:
+    value = told.get("tls")
+    if value is None:
+        host, _, port = str(told.get("smtp")).rpartition(":")
+        return "yes" if port == "465" else "no" if host in ("localhost", "127.0.0.1", "::1") else "starttls"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _file(told: Mapping[str, Any], message: Mapping[str, Any], folder: Path) -> None:
+    path = folder / Path(str(told["file"])).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(dict(message), ensure_ascii=False) + "\n"
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)  # one write: lines of two writers stay whole
+    try:
+        os.write(handle, line.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
