@@ -305,7 +305,7 @@ def share_p(part_a: npt.ArrayLike, rows_a: npt.ArrayLike, part_b: npt.ArrayLike,
     at = np.flatnonzero(few)
     for start in range(0, len(at), 20_000):
         some = at[start : start + 20_000]
-        p.flat[some] = _exact_share_p(*(one.flat[some] for one in (k, n, j, m)), p.flat[some])
+        p.flat[some] = _exact_share_p(k.flat[some], n.flat[some], j.flat[some], m.flat[some], p.flat[some])
     return p.reshape(few.shape)
 
 
