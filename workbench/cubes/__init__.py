@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.cubes.algebra import add, collapse, select
 from workbench.cubes.axes import Bins, Category, Period
 from workbench.cubes.increments import open_store
-from workbench.cubes.measures import Distinct, Histogram, Moments, Top
+from workbench.cubes.measures import CoMoments, Distinct, Histogram, Moments, Top
 from workbench.cubes.readers import (
     categories,
     cell_names,
@@ -25,6 +25,7 @@ from workbench.cubes.store import open_cube, save_cube
 __all__ = [
     "Bins",
     "Category",
+    "CoMoments",
     "Distinct",
     "Histogram",
     "Moments",

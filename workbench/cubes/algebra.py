@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.cubes import comoments
 from workbench.cubes import partial as p
 from workbench.cubes.labelled import axes_of, columns_of, from_dataset, plans_of, to_dataset
 from workbench.errors import WorkbenchError, nearest
@@ -46,7 +47,12 @@ def add(*cubes: xr.Dataset) -> xr.Dataset:
             raise WorkbenchError(_differ(first, other, "measures"))
         part = from_dataset(other)
         order = list(theirs)
-        parts.append(part if order == names else _take_columns(part, [order.index(n) for n in names]))
+        if order != names:
+            at = [order.index(n) for n in names]
+            cross = comoments.taken(part.cross, list(theirs.values()), at)
+            part = _take_columns(part, at)
+            part.cross = cross
+        parts.append(part)
         plans = {**plans_of(other), **plans}
     recipe = {k: v for k, v in first.attrs.items() if k not in ("format", "axes", "asked")}
     for key in ("source", "source_version"):
@@ -99,7 +105,7 @@ def _axis(a: dict[str, Any]) -> str:
 
 
 def _measures(asked: dict[str, Any]) -> str:
-    kept = [k for k in ("moments", "histogram", "top") if asked[k]]
+    kept = [k for k in ("moments", "histogram", "top") if asked[k]] + (["comoments"] if asked.get("co") else [])
     kept += [f"relative={asked['relative']}"] if asked["relative"] else []
     kept += [f"distinct p={asked['p']}"] if asked["p"] else []
     return f"[{', '.join(kept)}]"
@@ -137,7 +143,9 @@ def select(cube: xr.Dataset, /, **labels: Any) -> xr.Dataset:
             ok &= np.isin(part.codes[:, a], keep[name])
     part = _take_groups(part, np.flatnonzero(ok))
     if "column" in keep:
+        cross = comoments.taken(part.cross, columns, keep["column"].tolist())
         part, columns = _take_columns(part, keep["column"]), [columns[i] for i in keep["column"]]
+        part.cross = cross
     labels_kept = list(part.labels)
     codes = part.codes.copy()
     for a, name in enumerate(names):
@@ -218,6 +226,7 @@ def _merge_alike(part: p.Partial) -> p.Partial:
         [p.join_bins(moved(t)) for t in part.bins],
         [p.join_tops(moved(t)) for t in part.tops],
         [p.join_registers(moved(t)) for t in part.registers],
+        comoments.merged(part.cross, back, size),
     )  # fmt: skip
 
 
@@ -253,6 +262,7 @@ def _nothing(part: p.Partial) -> p.Partial:
         tuple(v[:0] for v in part.labels), np.zeros((0, len(part.labels)), np.int64), np.zeros(0, np.int64),
         p.empty_moments(n, 0), p.empty_whole(n, 0), np.zeros((n, 0), np.int64), np.zeros((n, 0), np.int64),
         [p.empty(p.BIN_TYPES)] * n, [p.empty(p.TOP_TYPES)] * n, [p.empty(p.REGISTER_TYPES)] * n,
+        None if part.cross is None else part.cross[:, :0],
     )  # fmt: skip
 
 
@@ -264,6 +274,7 @@ def _zero(part: p.Partial) -> p.Partial:
     one.labels = ()
     one.moments, one.whole = p.empty_moments(n, 1), p.empty_whole(n, 1)
     one.lost, one.bound = np.zeros((n, 1), np.int64), np.zeros((n, 1), np.int64)
+    one.cross = None if part.cross is None else comoments.none(1, part.cross.shape[-1])
     return one
 
 
@@ -279,6 +290,7 @@ def _take_groups(part: p.Partial, at: np.ndarray) -> p.Partial:
         part.labels, part.codes[at], part.count[at], part.moments[:, at], part.whole[:, at], part.lost[:, at],
         part.bound[:, at], [rows(t) for t in part.bins], [rows(t) for t in part.tops],
         [rows(t) for t in part.registers],
+        None if part.cross is None else part.cross[:, at],
     )  # fmt: skip
 
 

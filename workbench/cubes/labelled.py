@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.cubes import comoments
 from workbench.cubes import partial as p
 from workbench.errors import WorkbenchError
 
@@ -103,7 +104,7 @@ def to_dataset(
     stacked = np.concatenate(plan_rows) if plan_rows else np.zeros((0, 6), np.int64)
     for j, key in enumerate(("column", "cell", "parent", "shift", "low", "n")):
         data[f"plan_{key}"] = ("plans", stacked[:, j].astype(np.int64))
-    coords: dict[str, Any] = {}
+    coords: dict[str, Any] = _cross_into(data, part, names, shape, flat, columns)
     for axis, labels in zip(axes, part.labels, strict=True):
         about = {k: v for k, v in axis.items() if v is not None}
         coords[axis["name"]] = (
@@ -125,6 +126,34 @@ def to_dataset(
         **{k: _attr(v) for k, v in recipe.items()},
     }
     return xr.Dataset(data, coords, attrs)
+
+
+def _cross_into(
+    data: dict[str, Any],
+    part: p.Partial,
+    names: list[str],
+    shape: tuple[int, ...],
+    flat: np.ndarray,
+    columns: list[Any],
+) -> dict[str, Any]:
+    """Puts a partial's co-moments into a cube's variables; gives the coordinates that they need."""
+    have = comoments.counted(columns)
+    if not have:
+        return {}
+    total, d = int(np.prod(shape)), len(have)
+    if total * d * d > CELL_LIMIT:
+        raise WorkbenchError(
+            f"CoMoments of {d} columns in {total:,} cells are {total * d * d:,} pairs, more than {CELL_LIMIT:,}; name fewer "
+            "columns, CoMoments(['a', 'b']), or take longer windows and fewer axes."
+        )
+    cross = comoments.none(total, d)
+    if part.cross is not None:
+        cross[:, flat] = part.cross
+    for name, one in zip(comoments.NAMES, cross, strict=True):
+        whole = one.astype(np.int64) if name == "co_n" else one
+        data[name] = ((*names, *comoments.DIMS), whole.reshape(*shape, d, d))
+    of = np.array([columns[i]["name"] for i in have], dtype=object)
+    return {dim: (dim, of) for dim in comoments.DIMS}
 
 
 def _in_order(dim: str, t: p.Ragged, flat: np.ndarray) -> p.Ragged:
@@ -206,6 +235,10 @@ def from_dataset(cube: xr.Dataset) -> p.Partial:
     ]
     whole[..., p.POSINF] -= whole[..., p.NEGINF]
     codes = np.stack(np.unravel_index(keep, shape), axis=1) if axes else np.zeros((1, 0), np.int64)
+    cross = None
+    if "co_n" in cube:
+        d = cube.sizes["co_row"]
+        cross = np.stack([cube[v].values.reshape(total, d, d) for v in comoments.NAMES]).astype(float)[:, keep]
     ragged: dict[str, list[p.Ragged]] = {}
     for dim, types in RAGGED.items():
         t = {k: cube[f"{PREFIX[dim]}_{k}"].values for k in types}
@@ -217,5 +250,5 @@ def from_dataset(cube: xr.Dataset) -> p.Partial:
     return p.Partial(
         tuple(cube[x].values for x in names), codes.astype(np.int64), count[keep], moments, whole,
         deep("top_lost")[:, keep, 0], deep("top_bound")[:, keep, 0],
-        ragged["bins"], ragged["tops"], ragged["registers"],
+        ragged["bins"], ragged["tops"], ragged["registers"], cross,
     )  # fmt: skip

@@ -58,6 +58,25 @@ class Top:
     column: str | None = None
 
 
+@dataclass(frozen=True)
+class CoMoments:
+    """Means and cross products of every pair of some numeric columns, over the rows in which both values are there.
+
+    columns: names, or None for every number, integer and boolean; with them their ``Moments``. Memory grows with the
+    square of their number, in every cell of the cube.
+    """
+
+    columns: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.columns, str):
+            raise WorkbenchError(f"CoMoments got columns={self.columns!r}; a list of columns is wanted.")
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(self.columns))
+            if len(set(self.columns)) < 2:
+                raise WorkbenchError(f"CoMoments got columns={list(self.columns)}; two or more are wanted.")
+
+
 Measure = Moments | Histogram | Distinct | Top
 
 
@@ -71,22 +90,31 @@ class Asked:
     bins: int | None = None
     p: int = 0
     top: bool = False
+    co: bool = False
 
 
 def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, Asked]:
     """What to count of each column, or a clear error.
 
-    of: None (everything of every column), or column names (everything of those) and measures.
+    of: None (everything of every column), or column names (everything of those), ... (everything) and measures.
     """
     numeric = {c for c, k in kinds.items() if k not in ("text", "other")}
     p = 10 if grouped else 14
     bins = 2_048 if grouped else 12_288
     if of is None:
         of = list(kinds)
-    elif isinstance(of, str | Moments | Histogram | Distinct | Top) or not isinstance(of, Iterable):
+    elif (
+        isinstance(of, str | Moments | Histogram | Distinct | Top | CoMoments)
+        or of is ...
+        or not isinstance(of, Iterable)
+    ):
         of = [of]
     out: dict[str, dict[str, Any]] = {}
-    for item in of:
+    for item in (x for one in of for x in (kinds if one is ... else [one])):
+        if isinstance(item, CoMoments):
+            for c in _paired(item, kinds):
+                out.setdefault(c, {}).update(moments=True, co=True)
+            continue
         if isinstance(item, str):
             if item not in kinds:
                 raise WorkbenchError(f"of= names {item!r}, which is not a column here; {nearest(item, kinds)}")
@@ -97,7 +125,7 @@ def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, A
             items = [item]
         else:
             raise WorkbenchError(
-                f"of= got {item!r}; a column's name, Moments(), Histogram(), Distinct() or Top() is wanted."
+                f"of= got {item!r}; a column's name, Moments(), Histogram(), Distinct(), Top() or CoMoments() is wanted."
             )
         for m in items:
             if isinstance(m, Moments | Histogram):
@@ -123,6 +151,22 @@ def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, A
                 else:
                     asked.update(top=True)
     return {c: _filled(out[c], p, bins) for c in kinds if c in out}
+
+
+def _paired(item: CoMoments, kinds: dict[str, str]) -> list[str]:
+    """The columns that co-moments are counted of."""
+    fit = [c for c, k in kinds.items() if k in ("number", "integer", "boolean")]
+    for c in item.columns or ():
+        if c not in kinds:
+            raise WorkbenchError(f"of= names {c!r}, which is not a column here; {nearest(c, kinds)}")
+        if c not in fit:
+            raise WorkbenchError(
+                f"CoMoments cannot be counted of {c!r}: the column is {kinds[c]}; columns that can: "
+                f"{', '.join(fit) or 'none'}."
+            )
+    if item.columns is None and len(fit) < 2:
+        raise WorkbenchError(f"CoMoments() wants two numeric columns or more; this table has {len(fit)}.")
+    return list(item.columns or fit)
 
 
 def _filled(asked: dict[str, Any], p: int, bins: int) -> Asked:

@@ -60,6 +60,7 @@ class Partial:
     bins: list[Ragged] = field(default_factory=list)
     tops: list[Ragged] = field(default_factory=list)
     registers: list[Ragged] = field(default_factory=list)
+    cross: np.ndarray | None = None  # float64 (3, groups, d, d): co-moments of some columns, see comoments.py
 
     @property
     def groups(self) -> int:
@@ -106,7 +107,20 @@ def join(parts: Sequence[Partial]) -> Partial:
         [join_bins(stack([p.bins[c] for p in parts], where)) for c in range(columns)],
         [join_tops(stack([p.tops[c] for p in parts], where)) for c in range(columns)],
         [join_registers(stack([p.registers[c] for p in parts], where)) for c in range(columns)],
+        _join_cross(parts, where, groups),
     )
+
+
+def _join_cross(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: int) -> np.ndarray | None:
+    from workbench.cubes import comoments
+
+    found = [(p.cross, at) for p, at in zip(parts, where, strict=True) if p.cross is not None]
+    if not found:
+        return None
+    out = comoments.none(groups, found[0][0].shape[-1])
+    for cross, at in found:
+        out[:, at] = comoments.join(out[:, at], cross)
+    return out
 
 
 def _unique_rows(rows: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

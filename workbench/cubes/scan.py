@@ -38,8 +38,8 @@ def cube(
 
     table: an opened table, an address, an Arrow table or a pandas DataFrame.
     by: axes (``Category``, ``Period``, ``Bins``, or a column's name for a category); none: one cell for all rows.
-    of: columns (everything of each) and measures (``Moments``, ``Histogram``, ``Distinct``, ``Top``); None: everything
-        of every column, the full profile.
+    of: columns (everything of each) and measures (``Moments``, ``Histogram``, ``Distinct``, ``Top``,
+        ``CoMoments``); None or ``...``: everything of every column, the full profile.
     cluster: "threads" (default), "processes", "cuda", a scheduler's address, or workers from ``cluster()``.
     plan: a cube whose bins are used, so that histograms add without loss of resolution.
     onto: the folder of a cube store: counts only what the store has not seen, commits it, gives the sum of all.
@@ -153,6 +153,8 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
     from workbench.cubes import partial as p
     from workbench.cubes.counting import count_pieces
 
+    if any(c.asked.co for c in columns):
+        from workbench.cubes.comoments import count_pieces
     if not pieces:
         return count_pieces(table, [], columns, axes)
     shares = share(pieces, crew.size * (1 if crew.local else 4))
@@ -200,6 +202,7 @@ def _asked(c: Column) -> dict[str, Any]:
         "relative": a.relative,
         "p": a.p,
         "top": a.top,
+        **({"co": True} if a.co else {}),
     }
 
 
