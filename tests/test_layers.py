@@ -18,7 +18,7 @@ MAY = {
     "views": set(),
     "runs": {"tables", "cubes", "workbench"},  # inside functions: a notebook's `begin` opens tables and cubes
     "apps": {"views", "runs", "cubes"},
-    "cli": {"examples", "runs", "apps", "demo"},
+    "cli": {"examples", "tables", "cubes", "analyses", "runs", "apps", "demo"},
     "demo": {"examples", "tables", "runs", "cli"},
     "__init__": {"tables", "clusters", "cubes", "analyses", "views", "runs", "apps", "examples"},
 }

@@ -1,4 +1,4 @@
-"""The command line: `workbench run | show | runs | serve | examples | version`.
+"""The command line: `workbench run | show | runs | serve | examples | detectable | version`.
 
 Exit codes: 0 good, 1 a run that failed, 2 a command that cannot be done as it was typed. Whatever is heavy is imported
 inside the commands, so that `--help` answers at once.
@@ -113,9 +113,32 @@ def parser() -> argparse.ArgumentParser:
     examples.add_argument("--flights", action="store_true", help="also FOLDER/flights, the real flights of 2013")
     examples.set_defaults(command=_examples)
 
+    _detectable_command(commands)
+
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)
     return top
+
+
+def _detectable_command(commands: Any) -> None:
+    told = commands.add_parser(
+        "detectable",
+        help="tell the smallest drift that would raise an alarm",
+        description="Tells, before a drift notebook is scheduled, the smallest shift of every column that would raise an "
+        "alarm, from the numbers of rows in a run, a cube or a table.",
+    )
+    told.add_argument("source", help="a run folder, NOTEBOOK or NOTEBOOK/TIME, a cube (.nc), or the address of a table")
+    told.add_argument("--time", default="", help="of a table: the time column; without one there is one window")
+    told.add_argument("--every", default="D", help="of a table: length of a window, as in h, D, MS (default: D)")
+    told.add_argument("--columns", default="", help="only these columns, comma-separated")
+    told.add_argument("--rows", type=int, help="rows of a window to come (default: those of the windows there are)")
+    told.add_argument("--threshold", type=float, default=0.1, help="the notebook's threshold (default: 0.1)")
+    told.add_argument("--missing", type=float, default=0.05, help="the notebook's missing (default: 0.05)")
+    told.add_argument("--alpha", type=float, default=0.01, help="accepted share of false alarms (default: 0.01)")
+    told.add_argument("--power", type=float, default=0.8, help="chance that the shift is caught (default: 0.8)")
+    told.add_argument("--json", action="store_true", help="print one column and window a line")
+    _runs_option(told)
+    told.set_defaults(command=_detectable)
 
 
 def _runs_option(parser: argparse.ArgumentParser) -> None:
@@ -283,6 +306,44 @@ def _examples(options: argparse.Namespace) -> int:
         written.append(flights(options.folder / "flights"))
     print(*written, sep="\n")
     return GOOD
+
+
+def _detectable(options: argparse.Namespace) -> int:
+    from workbench.analyses import parts, power
+    from workbench.runs.records import find_run, runs_dir
+
+    if not 0 < options.alpha < 1 or not 0 < options.power < 1:
+        raise WorkbenchError(f"alpha {options.alpha:g} and power {options.power:g} are chances: between 0 and 1")
+    cube = _cube_of(
+        options.source, options.time, options.every, lambda: find_run(runs_dir(options.runs), options.source)
+    )
+    asked = {name: getattr(options, name) for name in ("rows", "threshold", "missing", "alpha", "power")}
+    found = power.detectable(cube, None if options.rows else cube, **asked)
+    if options.columns:
+        wanted = [parts.need(list(found["column"]), name, "--columns") for name in parts.names(options.columns)]
+        found = found[found["column"].isin(wanted)]
+    if options.json:
+        print(found.to_json(orient="records", lines=True).rstrip())
+        return GOOD
+    for line in power.told(found):
+        print(line)
+    return GOOD
+
+
+def _cube_of(source: str, time: str, every: str, run: Callable[[], Record]) -> Any:
+    """The cube of a file, of a run, or of a table that is counted now."""
+    from workbench import cubes
+
+    if source.endswith(".nc"):
+        return cubes.open_cube(source)
+    folder = Path(source).expanduser()
+    if (folder / "run.json").is_file() or not (folder.exists() or "://" in source):
+        return cubes.open_cube(run().folder / "cube.nc")
+    from workbench.analyses import parts
+    from workbench.tables import open_table
+
+    _say(f"counting {source}")
+    return cubes.cube(open_table(source), by=parts.axes(time, every))
 
 
 def _version(_options: argparse.Namespace) -> int:

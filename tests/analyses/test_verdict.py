@@ -207,3 +207,23 @@ def test_detectable_of_a_table():
     small = power.detectable(cube, rows=50).set_index("column")
     assert small.loc["x", "words"].startswith("x: not evaluated, only 50 values")
     assert power.detectable(cube, rows=150).set_index("column").loc["c", "distance"] > told.loc["c", "distance"].max()
+
+
+def test_the_command_tells_what_can_be_detected(tmp_path, capsys):
+    import json
+
+    from workbench.cli import main
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"at": pd.date_range("2026-03-01", periods=6_000, freq="6min"), "x": rng.normal(10, 2, 6_000)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert main(["detectable", str(tmp_path / "t.parquet"), "--time", "at", "--columns", "x"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("x in 2026-03-")
+    assert "standard deviations" in first
+    wb.save_cube(wb.cube(frame, of=["x"]), tmp_path / "c.nc")
+    assert main(["detectable", str(tmp_path / "c.nc"), "--rows", "50", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["why"] == "only 50 values, 100 needed"
+    assert main(["detectable", str(tmp_path / "c.nc"), "--columns", "y"]) == 2
+    assert "no column 'y'" in capsys.readouterr().err
+    assert main(["detectable", "nothing", "--runs", str(tmp_path)]) == 2

@@ -209,6 +209,19 @@ def detectable(
     return frame
 
 
+def told(found: pd.DataFrame) -> list[str]:
+    """`detectable` in words: one line a column, of its usual window and, where it is not the same, of its thinnest one."""
+    lines = []
+    for _, rows in found.groupby("column", sort=False):
+        ordered = rows.sort_values("n", kind="stable")
+        usual, thin = ordered.iloc[len(ordered) // 2], ordered.iloc[0]
+        several = len(rows) > 1
+        lines.append(f"{usual['words']}" + (f" ({usual['n']:,.0f} values, as usual)" if several else ""))
+        if several and (thin["n"] < 0.8 * usual["n"] or thin["evaluated"] != usual["evaluated"]):
+            lines.append(f"  {thin['words']} ({thin['n']:,.0f} values, the fewest)")
+    return lines
+
+
 def _said(row: Any) -> str:
     place = f" in {say_window(row.window)}" if row.window else ""
     rise = (
