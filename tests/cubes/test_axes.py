@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.cubes import Bins, Category, Period
+from workbench.cubes import Bins, Category, CoMoments, Period
 from workbench.cubes.axes import NO_TIME, RESERVED, check_axes
 
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"]
@@ -309,8 +309,8 @@ def test_wrong_axes_are_told():
 
 
 def test_a_cubes_own_names_are_reserved():
-    data = pa.table({"k": ["a"], "t": pa.array([0], pa.timestamp("us")), "x": [1.0]})
-    c = wb.cube(data, by="k")
+    data = pa.table({"k": ["a"], "t": pa.array([0], pa.timestamp("us")), "x": [1.0], "y": [1.0]})
+    c = wb.cube(data, by="k", of=[..., CoMoments()])
     own = {str(n) for n in c.variables} | {str(d) for d in c.dims}
     own |= {str(n) for n in wb.histogram(c, "x").variables} | {str(n) for n in wb.categories(c, "k").coords}
     own |= {str(n) for n in wb.quantile(c, [0.5]).coords} | set(wb.histogram(c, "x").dims)
