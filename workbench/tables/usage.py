@@ -96,10 +96,10 @@ REASONS: dict[str, bool] = {
     "duplicate request id": True,  # the second and later rows of an id; the first stays
     "sum of other rows": True,  # a parent span that repeats its children's tokens
     "answered from a gateway's cache": True,  # no provider was asked, so nothing is billed
+    "total differs": False,  # the source's own total is not the sum of its input and output
     "time missing": False,  # priced as of today's prices, and said
     "clock jump": False,
     "other currency": False,  # its tokens count; its amount is in no dollars and so in no sum
-    "unknown tier": False,
     "unknown model": False,  # found when prices are applied
     "unknown price context": False,  # likewise
     "no price for a token class": False,  # likewise
@@ -191,9 +191,72 @@ def _table(columns: Mapping[str, Iterable[Any]], schema: pa.Schema) -> pa.Table:
 def read_usage(
     source: str | PathLike[str],
     format: str = "auto",  # noqa: A002 (the word that everybody looks for)
+    *,
+    given: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> Usage:
-    """What a source says was used, in the one schema. The reading itself follows.
+    """What a source says was used, in the one schema; nothing is dropped, and nothing is taken for 0.
 
-    Raises WorkbenchError where the source cannot be found or holds no known format.
+    Parameters
+    ----------
+    source
+        A file, folder or pattern of JSON (lines, an array or one object), CSV or Parquet; text also as .gz or .zst.
+    format
+        "otel" (OpenTelemetry GenAI spans as OTLP JSON), "langfuse", "litellm", "mlflow", "table" (any columns, matched by
+        the names in usage_aliases.toml), or "auto", which tells by the names.
+    given
+        Words for rows that say none, such as {"provider": "openai", "model": "gpt-5.4"}.
+    units
+        The unit of a column whose name says none, such as {"latency": "ms", "cost": "usd"}: s, ms, us, ns, usd, cents,
+        micro_usd, nano_usd.
+
+    Returns
+    -------
+    Usage
+        `units` says what each time and amount was found to be in, and by what; a column without evidence stays in
+        `unknown`. `checks` says that rows in = rows out + rows aside + rows unreadable, that tokens in = tokens out + tokens
+        aside - tokens added (where a source's input leaves out what was cached), and what is no request at all.
+
+    Raises
+    ------
+    WorkbenchError
+        A source that does not exist or holds no known format, a table without input tokens, a bill (see `read_focus`).
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+    >>> _ = path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\\n2026-03-02 10:00:00,374,44\\n2026-03-02 10:00:01,,7\\n")
+    >>> usage = read_usage(path)
+    >>> usage.table.column("input_tokens").to_pylist(), usage.exceptions.column("reason").to_pylist()
+    ([374], ['usage missing'])
     """
-    raise WorkbenchError(f"{fspath(source)!r} cannot be read yet as format {format!r}: use usage_table")
+    from workbench.tables import usage_formats as formats
+    from workbench.tables import usage_records as records
+    from workbench.tables.usage_columns import canonical
+
+    if format != "auto" and format not in formats.FORMATS:
+        raise WorkbenchError(f"format is {format!r}: {nearest(format, ('auto', *formats.FORMATS))}")
+    place, found, stored = records.files(source)
+    if stored == "json":
+        broken: list[dict[str, Any]] = []
+        rows = list(records.records(place, found, broken))
+        names = {name for _, _, one in rows[:50] for name in records.flat(one)}
+        form = formats.detect(names) if format == "auto" else format
+        raw = formats.raw_of(rows, form, broken)
+    else:
+        raw = records.tables(place, found, stored)
+        names = set(raw.columns)
+        form = formats.detect(names) if format == "auto" else format
+        if form != "table":
+            raw = formats.raw_of(formats.as_records(raw), form, raw.broken)
+    if {"BilledCost", "BillingCurrency"} <= names:
+        raise WorkbenchError(f"{fspath(source)!r} is a bill in FOCUS columns and no usage: read it with read_focus")
+    if not len(raw.row) and form == "table":
+        return Usage(USAGE.empty_table(), exceptions_table(raw.broken), checks=_nothing(len(raw.broken)))
+    return canonical(raw, form, given, units)
+
+
+def _nothing(broken: int) -> dict[str, Any]:
+    zero = dict.fromkeys(("rows out", "rows aside", "tokens in", "tokens out", "tokens aside", "tokens added"), 0)
+    return {"rows in": broken, **zero, "rows unreadable": broken, "rows conserved": True, "tokens conserved": True}
