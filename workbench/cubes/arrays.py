@@ -41,7 +41,7 @@ Read = Callable[[str], Any]
 
 def slots(xp: Any, values: Any, plan: Plan) -> Any:
     """The bin of each finite float: the look-ups of ``kernels.slot``, all values at once, a level of the tree a step."""
-    root, nodes, child, _ = (xp.asarray(a) if isinstance(a, np.ndarray) else a for a in plan.arrays)
+    root, nodes, child, *_ = (xp.asarray(a) if isinstance(a, np.ndarray) else a for a in plan.arrays)
     planned = len(nodes) - ROOTS
     bits = (values + 0.0).view(xp.int64)
     m = bits & MANTISSA

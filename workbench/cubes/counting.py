@@ -95,13 +95,12 @@ class Flat:
     def add(self, rows: Any, encoded: list) -> None:
         self.count[0] += rows.count
         for i, c in enumerate(self.columns):
-            values = rows.column(c.name)
             if c.kind == "other":
-                self.whole[i, 0, p.MISSING] += values.null_count
+                self.whole[i, 0, p.MISSING] += rows.column(c.name).null_count
             elif c.kind == "text":
-                self._text(i, c, values)
+                self._text(i, c, rows.column(c.name))
             else:
-                for v in numeric(values):
+                for v in (v for part in rows.parts(c.name) for v in numeric(part)):
                     count = k.integers if v.values.dtype == np.int64 else k.numbers
                     count(
                         v.values, v.valid, v.offset, v.nulls, c.plan.arrays, self.cells[i], self.moments[i],
@@ -148,13 +147,11 @@ class Flat:
             if len(bins[i]["min"]):
                 self.moments[i, 0, p.MIN] = bins[i]["min"].min()
                 self.moments[i, 0, p.MAX] = bins[i]["max"].max()
-            if (
-                c.asked.p and c.kind in WHOLE and c.plan.arrays[-1]
-            ):  # blocks inside an exact plan were not hashed one by one
+            if c.asked.p and c.kind in WHOLE and c.plan.arrays[-1]:  # blocks inside an exact plan were not hashed
                 single = (bins[i]["min"] == bins[i]["max"]) & (np.abs(bins[i]["min"]) < 2.0**53)
-                k.raise_registers(
-                    bins[i]["min"][single].astype(np.int64), int(single.sum()), self.registers[i], c.asked.p
-                )
+                known = bins[i]["min"][single].astype(np.int64)
+                hashes = np.empty(len(known) + 1, np.uint64)
+                k.raise_registers(known, len(known), self.registers[i], c.asked.p, hashes, np.uint64(0))
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             registers.append(registers_of(self.registers[i][None]) if c.asked.p else p.empty(p.REGISTER_TYPES))
         return p.Partial(

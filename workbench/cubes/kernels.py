@@ -38,9 +38,10 @@ def register(registers, h, p):
     """Raise one HyperLogLog register; most values only read it, since ranks rarely grow."""
     i = h >> np.uint64(64 - p)
     r = registers[i]
-    if h & ((np.uint64(1) << np.uint64(r)) - np.uint64(1)) == np.uint64(0):
+    top = 64 - p
+    # zero's hash is zero, and zeros are many: its register is soon full and left alone, without a second branch
+    if (h | np.uint64(r > top)) & ((np.uint64(1) << np.uint64(r)) - np.uint64(1)) == np.uint64(0):
         rank = 1
-        top = 64 - p
         while rank <= top and (h >> np.uint64(rank - 1)) & np.uint64(1) == np.uint64(0):
             rank += 1
         if rank > r:
@@ -49,7 +50,7 @@ def register(registers, h, p):
 
 @njit(nogil=True, cache=True)
 def slot(bits, root, nodes, child):
-    """The bin of a float, from its bits: table look-ups and shifts, the same on every machine.
+    """The bin of a float, from its bits, and the bin's width: table look-ups and shifts, the same on every machine.
 
     ``nodes`` rows are ``[shift, low, n, base, rest, plain]``; ``root`` holds a node for each sign and exponent, or past
     the last one where the plan has none: then the whole cell is one bin.
@@ -57,7 +58,7 @@ def slot(bits, root, nodes, child):
     m = bits & MANTISSA
     node = root[(bits >> 52) & 0xFFF]
     if node >= len(nodes) - 4096:
-        return node - (len(nodes) - 4096)
+        return np.int64(node) - (len(nodes) - 4096), np.int64(52)
     while True:
         shift = nodes[node, 0]
         off = (m >> shift) - nodes[node, 1]
@@ -73,28 +74,38 @@ def slot(bits, root, nodes, child):
             while x > 1:
                 x >>= 1
                 d += 1
-            return nodes[node, 4] + side + d
+            return nodes[node, 4] + side + d, np.int64(d)
         i = nodes[node, 3] + off
         node = child[i]
         if node < 0:
-            return i
+            return i, shift
 
 
 @njit(nogil=True, cache=True)
-def slots(bits, k, root, nodes, child, out):
-    """The bins of a block of floats; returns how many of them were not plainly inside a node's range."""
+def slots(bits, k, plan, out):
+    """The bins of a block of floats; returns how many of them took more than one step.
+
+    ``direct`` rows, by sign and exponent, are ``[shift, add, base, n]``: the bin is ``base + off``, where
+    ``off = (bits >> shift) + add`` is below ``n``. The others walk the tree, unless they share the last one's bin.
+    """
+    root, nodes, child, direct, _ = plan
     slow = 0
     for i in range(k):
         b = bits[i]
-        node = root[np.uint64(b) >> np.uint64(52)]
-        off = np.uint64(((b & MANTISSA) >> nodes[node, 0]) - nodes[node, 1])
-        inside = off < np.uint64(nodes[node, 5])
-        out[i] = np.int64(off) + nodes[node, 3] if inside else -1
+        cell = np.uint64(b) >> np.uint64(52)
+        off = np.uint64((b >> direct[cell, 0]) + direct[cell, 1])
+        inside = off < np.uint64(direct[cell, 3])
+        out[i] = np.int64(off) + direct[cell, 2] if inside else -1
         slow += not inside
     if slow:
+        last, width, prefix = np.int64(-1), np.int64(0), np.int64(0)
         for i in range(k):
             if out[i] < 0:
-                out[i] = slot(bits[i], root, nodes, child)
+                b = bits[i]
+                if last < 0 or b >> width != prefix:
+                    last, width = slot(b, root, nodes, child)
+                    prefix = b >> width
+                out[i] = last
     return slow
 
 
@@ -105,8 +116,10 @@ def raise_cells(values, where, k, cells):
         c = np.uint64(where[i])
         x = values[i]
         cells[c, 0] += 1.0
-        cells[c, 1] = x if x < cells[c, 1] else cells[c, 1]
-        cells[c, 2] = x if x > cells[c, 2] else cells[c, 2]
+        if x < cells[c, 1]:  # rarely so after the first values, and then a branch is cheaper than a store
+            cells[c, 1] = x
+        if x > cells[c, 2]:
+            cells[c, 2] = x
 
 
 @njit(nogil=True, cache=True)
@@ -117,59 +130,84 @@ def count_cells(where, k, cells):
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def centred_sums(values, k, pivot):
-    """``sum(x - pivot)`` and ``sum((x - pivot)**2)`` of a block, in whatever order is fastest."""
+def centred_sums(values, bits, k, pivot):
+    """``sum(x - pivot)`` and ``sum((x - pivot)**2)`` of a block, and how many are NaN, infinite or negative zero."""
     s1 = 0.0
     s2 = 0.0
+    odd = 0
     for i in range(k):
         d = values[i] - pivot
         s1 += d
         s2 += d * d
-    return s1, s2
-
-
-@njit(nogil=True, cache=True)
-def odd_floats(bits, k):
-    """How many of a block are NaN, infinite or negative zero."""
-    odd = 0
-    for i in range(k):
         b = bits[i]
         odd += ((b & 0x7FF0000000000000) == 0x7FF0000000000000) | (b == -0x8000000000000000)
-    return odd
+    return s1, s2, odd
 
 
 @njit(nogil=True, cache=True)
-def raise_registers(bits, k, registers, p):
-    """Raise the HyperLogLog registers of a block; most values only read theirs, since ranks rarely grow."""
+def mix_block(bits, k, out):
+    """Hashes of a block: on its own, this loop is vectorised."""
     for i in range(k):
-        register(registers, mix(bits[i]), p)
+        out[i] = mix(bits[i])
+
+
+@njit(nogil=True, cache=True)
+def raise_registers(bits, k, registers, p, hashes, full):
+    """Raise the HyperLogLog registers of a block of at most ``len(hashes) - 1``.
+
+    ``full`` is a mask of the low bits that a hash must have at zero to raise even the least register (``least``).
+    """
+    mix_block(bits, k, hashes)
+    many = np.uint64(k)
+    if full:
+        many = np.uint64(0)
+        for i in range(k):
+            h = hashes[i]
+            hashes[many] = h
+            many += np.uint64(h & full == np.uint64(0))
+    for i in range(many):
+        register(registers, hashes[i], p)
+
+
+@njit(nogil=True, cache=True)
+def least(registers):
+    """The mask of as many low bits as the least register counts: a hash with one of them set raises nothing."""
+    low = np.uint8(64)
+    for i in range(len(registers)):
+        low = min(low, registers[i])
+    return (np.uint64(1) << np.uint64(low)) - np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
 def present(values, valid, offset, start, stop, out):
     """Copy the values that are there to the front of ``out``; returns how many."""
-    k = 0
-    i = start
+    k = np.uint64(0)
+    one = np.uint64(1)
+    i = np.uint64(start)
     if (offset + start) & 7 == 0:
-        byte = (offset + start) >> 3
-        while i + 8 <= stop:
-            v = valid[byte]
-            byte += 1
-            if v == 0xFF:
-                for j in range(8):
+        byte = np.uint64((offset + start) >> 3)
+        while i + np.uint64(64) <= np.uint64(stop):
+            every = np.uint8(0xFF)
+            for j in range(np.uint64(8)):
+                every &= valid[byte + j]
+            if every == 0xFF:
+                for j in range(np.uint64(64)):
                     out[k + j] = values[i + j]
-                k += 8
-            elif v:
-                for j in range(8):
-                    out[k] = values[i + j]
-                    k += (v >> j) & 1
-            i += 8
-    while i < stop:
-        j = i + offset
+                k += np.uint64(64)
+            else:
+                for b in range(np.uint64(8)):
+                    v = np.uint64(valid[byte + b])
+                    for j in range(np.uint64(8)):
+                        out[k] = values[i + (b << np.uint64(3)) + j]
+                        k += (v >> j) & one
+            byte += np.uint64(8)
+            i += np.uint64(64)
+    while i < np.uint64(stop):
+        j = i + np.uint64(offset)
         out[k] = values[i]
-        k += (valid[j >> 3] >> (j & 7)) & 1
-        i += 1
-    return k
+        k += (np.uint64(valid[j >> np.uint64(3)]) >> (j & np.uint64(7))) & one
+        i += one
+    return np.int64(k)
 
 
 @njit(nogil=True, cache=True)
@@ -193,9 +231,10 @@ def fold(moments, n, pivot, s1, s2):
 @njit(nogil=True, cache=True)
 def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers, p):
     """Count one float64 column into one group. ``valid`` is Arrow's bitmap, read from bit ``offset`` when ``nulls``."""
-    root, nodes, child, _ = plan
     buffer = np.empty(BLOCK + 8, np.float64)
     where = np.empty(BLOCK, np.int64)
+    hashes = np.empty(BLOCK + 1, np.uint64)
+    full = least(registers)
     hashing = len(registers) > 1
     binning = len(cells) > 1
     size = len(values)
@@ -209,8 +248,13 @@ def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers
         else:
             k = stop - start
             block = values[start:stop]
+        start = stop
+        if k == 0:
+            continue
         bits = block.view(np.int64)
-        if odd_floats(bits, k):
+        pivot = block[0]
+        s1, s2, odd = centred_sums(block, bits, k, pivot)
+        if odd:
             j = 0
             for i in range(k):
                 x = block[i] + 0.0  # -0.0 becomes 0.0
@@ -224,16 +268,15 @@ def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers
                     buffer[j] = x
                     j += 1
             k = j
+            if k == 0:
+                continue
             block = buffer
             bits = block.view(np.int64)
-        start = stop
-        if k == 0:
-            continue
-        pivot = block[0]
-        s1, s2 = centred_sums(block, k, pivot)
+            pivot = block[0]
+            s1, s2, _ = centred_sums(block, bits, k, pivot)
         fold(moments, k, pivot, s1, s2)
         if binning:
-            slots(bits, k, root, nodes, child, where)
+            slots(bits, k, plan, where)
             raise_cells(block, where, k, cells)
         else:
             lo = block[0]
@@ -244,7 +287,7 @@ def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers
             moments[0, MIN] = min(moments[0, MIN], lo)
             moments[0, MAX] = max(moments[0, MAX], hi)
         if hashing:
-            raise_registers(bits, k, registers, p)
+            raise_registers(bits, k, registers, p, hashes, full)
 
 
 @njit(nogil=True, cache=True)
@@ -254,8 +297,10 @@ def integers(values, valid, offset, nulls, plan, cells, moments, whole, register
     Where the plan gives every integer its own bin, a block inside it is only counted: what its bins say of extremes
     and of distinct values is read off them afterwards.
     """
-    root, nodes, child, exact = plan
+    exact = plan[4]
     buffer = np.empty(BLOCK, np.float64)
+    hashes = np.empty(BLOCK + 1, np.uint64)
+    full = least(registers)
     bits = buffer.view(np.int64)
     whole_block = np.empty(BLOCK + 8, np.int64)
     where = np.empty(BLOCK, np.int64)
@@ -293,16 +338,16 @@ def integers(values, valid, offset, nulls, plan, cells, moments, whole, register
         moments[0, MIN] = min(moments[0, MIN], float(imin))
         moments[0, MAX] = max(moments[0, MAX], float(imax))
         pivot = buffer[0]
-        s1, s2 = centred_sums(buffer, k, pivot)
+        s1, s2, _ = centred_sums(buffer, bits, k, pivot)
         fold(moments, k, pivot, s1, s2)
         if binning:
-            slow = slots(bits, k, root, nodes, child, where)
+            slow = slots(bits, k, plan, where)
             if exact and slow == 0:
                 count_cells(where, k, cells)
                 continue
             raise_cells(buffer, where, k, cells)
         if hashing:
-            raise_registers(block, k, registers, p)
+            raise_registers(block, k, registers, p, hashes, full)
 
 
 @njit(nogil=True, cache=True)
@@ -341,7 +386,7 @@ def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, mome
     ``moments`` and ``whole`` have a row a group. ``cells`` is scratch for one group, clean before and after.
     ``out`` is ``(group, bin, count, min, max)``: the groups' bins in the order of ``rank``, the bins' place by value.
     """
-    root, nodes, child, _ = plan
+    root, nodes, child, direct, _ = plan
     one = np.empty(1, np.float64)
     bits = one.view(np.int64)
     written = 0
@@ -375,7 +420,12 @@ def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, mome
             hi = x if x > hi else hi
             if binning:
                 one[0] = x
-                c = slot(bits[0], root, nodes, child)
+                cell = np.uint64(bits[0]) >> np.uint64(52)
+                off = np.uint64((bits[0] >> direct[cell, 0]) + direct[cell, 1])
+                if off < np.uint64(direct[cell, 3]):
+                    c = np.int64(off) + direct[cell, 2]
+                else:
+                    c, _ = slot(bits[0], root, nodes, child)
                 if cells[c, 0] == 0.0:
                     touched[seen] = rank[c]
                     seen += 1
@@ -463,13 +513,23 @@ def hash_text(data, starts, out):
 def count_codes(codes, valid, offset, nulls, counts):
     """Add to ``counts[code]`` for every valid row; returns the number of missing rows."""
     missing = 0
-    for i in range(len(codes)):
-        if nulls:
-            j = i + offset
-            if not (valid[j >> 3] >> (j & 7)) & 1:
-                missing += 1
-                continue
-        counts[codes[i]] += 1
+    size = len(codes)
+    i = 0
+    if not nulls and len(counts) <= 1024:
+        # four tables in turn: an addition does not wait for the one before it to the same cell
+        lanes = np.zeros((4, len(counts)), np.int64)
+        while i + 4 <= size:
+            for lane in range(4):
+                lanes[lane, np.uint64(codes[i + lane])] += 1
+            i += 4
+        counts += lanes.sum(0)
+    while i < size:
+        j = i + offset
+        if nulls and not (valid[j >> 3] >> (j & 7)) & 1:
+            missing += 1
+        else:
+            counts[codes[i]] += 1
+        i += 1
     return missing
 
 

@@ -45,6 +45,10 @@ class MemoryRows:
             raise WorkbenchError(f"there is no column {name!r}: {nearest(name, self.schema.names)}")
         return _plain(self.data[name], self.schema.field(name))
 
+    def parts(self, name: str) -> Iterator[pa.Array]:
+        """The values of one column, in order, in the pieces that the table has."""
+        yield from self.column(name).chunks
+
 
 @dataclass(frozen=True)
 class MemoryTable:

@@ -93,7 +93,11 @@ class Plan:
         key = ordered(where)
         # a block of negative floats runs downwards: its first ordered key is that of its last float
         key = np.where(where < 0, key & ~((np.int64(1) << width) - 1), key)
-        return (root, table, child, self._exact()), key, width.astype(np.uint8)
+        direct = np.zeros((ROOTS, 4), np.int64)  # by sign and exponent, where one step finds the bin: see kernels.slots
+        one = np.flatnonzero(is_root & (plain > 0))
+        add = -low[one] - (top[one] >> shift[one])
+        direct[cell[one]] = np.stack([shift[one], add, base[one], plain[one]], axis=1)
+        return (root, table, child, direct, self._exact()), key, width.astype(np.uint8)
 
     def _exact(self) -> bool:
         """Whether each bin of each node is one integer."""
@@ -104,7 +108,7 @@ class Plan:
 
     @property
     def arrays(self) -> tuple:
-        """What the kernels look up: ``(root, nodes, child, exact)``."""
+        """What the kernels look up: ``(root, nodes, child, direct, exact)``."""
         return self._built[0]
 
     @cached_property
@@ -141,6 +145,7 @@ def make_plan(
     relative: float | None = None,
     whole_numbers: bool = False,
     bounds: tuple[float, float] | None = None,
+    exact: int = EXACT,
 ) -> Plan:
     """Plan the bins of a column from some of its values.
 
@@ -148,7 +153,8 @@ def make_plan(
     bins: about how many bins to spend; sign-and-exponent cells share them by the sample's mass in each.
     relative: the widest bin allowed, as a fraction of its values (0.001: quantiles to 0.1 %); None for no such limit.
     whole_numbers: integers: a bin is never cut finer than one integer.
-    bounds: smallest and largest value of the whole column, where known: small ranges of integers become exact.
+    bounds: smallest and largest value of the whole column, where known: integers in a range below `exact` (or `bins`)
+        have a bin each.
 
     >>> plan = make_plan(np.array([1.0, 2.0, 3.0]), whole_numbers=True, bounds=(0, 100))
     >>> plan.size > 100
@@ -159,7 +165,7 @@ def make_plan(
     if (
         whole_numbers
         and bounds is not None
-        and bounds[1] - bounds[0] < max(bins, EXACT)
+        and bounds[1] - bounds[0] < max(bins, exact)
         and max(map(abs, bounds)) < 2**53
     ):
         whole = np.arange(int(bounds[0]), int(bounds[1]) + 1, dtype=np.float64)

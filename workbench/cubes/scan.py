@@ -82,7 +82,7 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
     """What to count of each column, with the bins of the numeric ones drawn from a sample or taken from a cube."""
     from workbench.cubes.columns import floats_of, whole_type
     from workbench.cubes.counting import Column
-    from workbench.cubes.plan import EMPTY, Plan, make_plan
+    from workbench.cubes.plan import EMPTY, EXACT, Plan, make_plan
 
     kinds = dict(table.kinds)
     for f in table.schema:
@@ -107,7 +107,10 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
             if kinds[c] == "boolean":
                 bounds = (0, 1)
             values = floats_of(drawn[c]) if len(drawn[c]) else np.zeros(0)
-            plan = make_plan(values, bins=a.bins or 12_288, relative=a.relative, whole_numbers=whole, bounds=bounds)
+            exact = EXACT if axes else 4 * EXACT  # one group can afford it, and only counting is the fastest
+            plan = make_plan(
+                values, bins=a.bins or 12_288, relative=a.relative, whole_numbers=whole, bounds=bounds, exact=exact
+            )
         out.append(Column(c, kinds[c], a, plan))
     return tuple(out)
 

@@ -66,7 +66,16 @@ def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
         def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
             return parquet.read(opened, foot, group, name)
 
-        yield Rows(rows, table.schema, reader(table, file, rows, read, f"row group {group}"), table.where)
+        def stream(name: str, opened: Any = opened, group: int = group) -> Iterator[pa.ChunkedArray]:
+            return parquet.parts(opened, foot, group, name)
+
+        part = f"row group {group}"
+        types = {
+            name: {kind_of(foot.schema.field(name).type), kind_of(table.stored.field(name).type)} for name in names
+        }
+        small = [name for name in names if not types[name] & {"text", "other"}]
+        in_parts = streamer(table, file, rows, stream, small, part)
+        yield Rows(rows, table.schema, reader(table, file, rows, read, part), table.where, in_parts)
 
 
 def reader(
@@ -83,19 +92,57 @@ def reader(
         try:
             values = read(name)
         except (OSError, pa.ArrowException, EOFError) as error:
-            unchanged(table, file)
-            raise WorkbenchError(
-                f"{path!r} cannot be read: column {name!r} in {part} is broken: {brief(error)}"
-            ) from error
-        try:
-            return convert(values, wanted)
-        except pa.ArrowException as error:
-            raise WorkbenchError(
-                f"{path!r} has a value in column {name!r} ({part}) that is no {kind_of(wanted)}: {brief(error)}; "
-                f'leave {name!r} out of types, or use types={{{name!r}: "text"}}'
-            ) from error
+            raise broken(table, file, name, part, error) from error
+        return converted(values, wanted, name, part, path)
 
     return column
+
+
+def streamer(
+    table: Table,
+    file: File,
+    rows: int,
+    stream: Callable[[str], Iterator[pa.ChunkedArray]],
+    small: list[str],
+    part: str,
+) -> Callable[[str], Iterator[pa.Array] | None]:
+    """How a column among `small` comes in parts; None for another, which is read whole."""
+    path = table.place.show(file.path)
+
+    def parts(name: str) -> Iterator[pa.Array] | None:
+        return values(name, table.stored.field(name).type) if name in small else None
+
+    def values(name: str, wanted: pa.DataType) -> Iterator[pa.Array]:
+        seen = 0
+        try:
+            for one in stream(name):
+                seen += len(one)
+                yield from converted(one, wanted, name, part, path).chunks
+            if seen != rows:
+                raise EOFError(f"{seen:,} of {rows:,} values are there")
+        except (OSError, pa.ArrowException, EOFError) as error:
+            raise broken(table, file, name, part, error) from error
+
+    return parts
+
+
+def broken(table: Table, file: File, name: str, part: str, error: BaseException) -> WorkbenchError:
+    """The error that names file, column and part; raises the one that says so where the file changed meanwhile."""
+    unchanged(table, file)
+    return WorkbenchError(
+        f"{table.place.show(file.path)!r} cannot be read: column {name!r} in {part} is broken: {brief(error)}"
+    )
+
+
+def converted(values: pa.ChunkedArray, wanted: pa.DataType, name: str, part: str, path: str) -> pa.ChunkedArray:
+    """The values in their plain type, or an error that names what does not fit."""
+    try:
+        return convert(values, wanted)
+    except pa.ArrowException as error:
+        raise WorkbenchError(
+            f"{path!r} has a value in column {name!r} ({part}) that is no {kind_of(wanted)}: {brief(error)}; "
+            f'leave {name!r} out of types, or use types={{{name!r}: "text"}}'
+        ) from error
 
 
 def constant(value: Any, type_: pa.DataType, rows: int) -> pa.ChunkedArray:

@@ -61,8 +61,9 @@ class Rows:
         schema: pa.Schema,
         read: Callable[[str], pa.ChunkedArray],
         where: Sequence[conditions.Condition],
+        parts: Callable[[str], Iterator[pa.Array] | None] | None = None,
     ) -> None:
-        self._schema, self._read = schema, read
+        self._schema, self._read, self._parts = schema, read, parts
         self._kept: dict[str, pa.ChunkedArray] = {}
         self._mask = conditions.mask(where, self._keep, stored) if stored else None
         if self._mask is None:
@@ -89,6 +90,17 @@ class Rows:
         if self._mask is not None:
             values = values.filter(self._mask)
         return values.chunk(0) if values.num_chunks == 1 else values
+
+    def parts(self, name: str) -> Iterator[pa.Array]:
+        """The values of one column, in order, in pieces as they are read where the file allows it, so that one piece
+        is in memory and still in the processor's cache when it is counted."""
+        if self._parts is not None and self._mask is None and self.count and name in self._schema.names:
+            small = self._parts(name)
+            if small is not None:
+                yield from small
+                return
+        values = self.column(name)
+        yield from values.chunks if isinstance(values, pa.ChunkedArray) else [values]
 
 
 @dataclass(frozen=True)
