@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses.compared import DISTANCES, ENDS, EXTRA, MORE, OUTSIDE, compare
+from workbench.analyses.compat import TOOLS
 from workbench.analyses.pairs import paired
 from workbench.analyses.parts import say_share, say_span, say_window, window_labels
 from workbench.analyses.verdict import judge
@@ -137,10 +138,12 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     One row a metric. Beside the value: window_compared (what the window was compared with) and reference_kind;
     segment_key and segment_value; of a distance its noise (what sampling alone gives), excess over it, low and high (95 %
     interval of the excess), p and p_adjusted (empty where a metric has none); verdict of the column in that window and
-    segment; n and n_reference, the values that were compared (the rows, for the shares of missing, NaN and infinite).
+    segment, and the verdict of a tool that `compare` was asked to reproduce, under its name; n and n_reference,
+    the values that were compared (the rows, for the shares of missing, NaN and infinite).
     """
     keys = ["window", "reference", "segment", "column"]
-    names = [name for name in METRICS if name in judged]
+    theirs = [f"{tool}_{what}" for tool in TOOLS for what in ("value", "threshold")]
+    names = [name for name in (*METRICS, *theirs) if name in judged]
     size = len(judged)
     segment = judged["segment"].str.partition("=")
     same: dict[str, Any] = {key: judged[key].to_numpy() for key in keys}
@@ -151,6 +154,8 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
         "segment_value": segment[2].to_numpy(),
         "verdict": judged["verdict"].to_numpy(),
     }
+    labels = {name: judged[name].to_numpy() for tool in TOOLS for name in (f"{tool}_method", f"{tool}_verdict")
+              if name in judged}  # fmt: skip
     value = np.column_stack([judged[name].to_numpy(dtype="float64") for name in names]).T
     about = {end: np.full((len(names), size), np.nan) for end in ("noise", "excess", "low", "high", "p")}
     adjusted = np.full((len(names), size), np.nan)
@@ -175,7 +180,8 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     }
     told |= {key: one[row] for key, one in more.items() if key != "verdict"}
     told |= {end: table[kept] for end, table in about.items()} | {"p_adjusted": adjusted[kept]}
-    return pd.DataFrame(told | {"verdict": more["verdict"][row], "n": n[kept], "n_reference": n_reference[kept]})
+    told |= {"verdict": more["verdict"][row], "n": n[kept], "n_reference": n_reference[kept]}
+    return pd.DataFrame(told | {name: one[row] for name, one in labels.items()})
 
 
 def chosen(judged: pd.DataFrame, limit: int = 6) -> Sequence[str]:

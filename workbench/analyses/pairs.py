@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses.distances import together
-from workbench.analyses.parts import WINDOW, bins, groups, levels, segment_axes, segment_name, tops
+from workbench.analyses.parts import WINDOW, bins, groups, levels, segment_axes, segment_name, tops, uncounted
 
 RARE = 0.005  # text values below this share in the reference and in every window are compared as one
 MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
@@ -36,7 +36,7 @@ class Counts:
             return np.bincount(self.cell[use], self.count[use], minlength=cells)[None]
         across = self.cube.sizes[WINDOW]
         flat = places[WINDOW][self.group[use]] * cells + self.cell[use]
-        table = np.bincount(flat, self.count[use], minlength=across * cells).reshape(across, cells)
+        table = np.bincount(flat, self.count[use], minlength=across * cells).astype("float64").reshape(across, cells)
         return np.vstack([table, table.sum(0)])
 
     def stacked(self, cells: int) -> dict[str, Any]:
@@ -50,7 +50,8 @@ class Counts:
             place = places[cut[0]][self.group] if cut else 0
             labels = self.cube[cut[0]].values if cut else [""]
             flat = (place * across + window) * cells + self.cell
-            table = np.bincount(flat, self.count, minlength=size * across * cells).reshape(size, across, cells)
+            table = np.bincount(flat, self.count, minlength=size * across * cells)
+            table = table.astype("float64").reshape(size, across, cells)
             for name, one in zip(labels, table, strict=True):
                 whole = np.vstack([one, one.sum(0)]) if WINDOW in places else one
                 told[segment_name(cut, [name]) if cut else ""] = whole
@@ -82,6 +83,9 @@ def paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> Pair:
         return Pair(kinds[1], none, none, np.zeros(0), f"it is {kinds[0]} in the reference and {kinds[1]} now")
     if kinds[1] in reasons:
         return Pair(kinds[1], none, none, np.zeros(0), reasons[kinds[1]])
+    side = uncounted(reference, current, column)
+    if side:
+        return Pair(kinds[1], none, none, np.zeros(0), f"it was counted without its values in the {side}")
     if kinds[1] == "text":
         read = [tops(cube, column) for cube in (reference, current)]
         cells, at = pd.factorize(np.concatenate([one[1] for one in read]))

@@ -6,6 +6,7 @@ by its categories ("model=a, region=b"), all rows together by "".
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -143,6 +144,17 @@ def tops(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
     other = np.full(len(more), OTHER, dtype=object)
     counts = np.concatenate([count, lost[more]]).astype("float64")
     return np.concatenate([group, more]), np.concatenate([value.astype(object), other]), counts
+
+
+def uncounted(reference: xr.Dataset, current: xr.Dataset, column: str) -> str:
+    """Which of two cubes kept no values of a column ("reference", "current table"; "" for neither): it was asked for less."""
+    for cube, side in ((reference, "reference"), (current, "current table")):
+        asked = json.loads(cube.attrs.get("asked", "{}")).get(column, {})
+        kind = str(cube["kind"].sel(column=column).values)
+        measure = "top" if kind == "text" else "histogram"
+        if kind not in ("time", "other") and not asked.get(measure, True):
+            return side
+    return ""
 
 
 def below(cube: xr.Dataset, column: str, limit: float | xr.DataArray) -> xr.DataArray:
