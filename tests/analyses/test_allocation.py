@@ -201,3 +201,33 @@ def test_input_and_output_share_one_bill():
 def test_what_cannot_be_shared_out_is_refused(weights):
     with pytest.raises(WorkbenchError):
         money.apportion(5, weights)
+
+
+def test_a_gpu_bill_becomes_lines_of_the_whole_bill():
+    shared = pd.DataFrame(
+        {"window": ["d1", "d1", "d2", "d2"], "model": ["m", "(idle)", "m", "n"], "used_micro": [1000, 500, 100, 7]}
+    )
+    served = pd.DataFrame(
+        {
+            "window": ["d1", "d1", "d2"],
+            "owner": ["x", "y", "x"],
+            "model": ["m", "m", "m"],
+            "requests": [1, 1, 1],
+            "prefill_us": [100, 100, 0],
+            "decode_us": [300, 500, 0],
+            **{name: [10, 20, 30] for name in a.COUNTED[3:]},
+        }
+    )
+    found = a.as_lines(shared, served)
+    assert found["micro"].sum() == 1607
+    told = {(one["window"], one["owner"], one["class"]): one["micro"] for one in found.to_dict("records")}
+    assert told == {
+        ("d1", "x", "input"): 100,
+        ("d1", "y", "input"): 100,
+        ("d1", "x", "output"): 300,
+        ("d1", "y", "output"): 500,
+        ("d1", "(idle)", "(idle)"): 500,
+        ("d2", "x", "input"): 28,  # by tokens: 93 against 240
+        ("d2", "x", "output"): 72,
+        ("d2", "(idle)", "(idle)"): 7,
+    }

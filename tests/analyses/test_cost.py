@@ -174,3 +174,23 @@ def test_periods_and_their_words():
 def test_unknown_axis_is_named():
     with pytest.raises(WorkbenchError, match="'ownr'.*did you mean 'owner'"):
         counted(ROWS, by=("ownr",))
+
+
+def test_models_on_own_gpus_are_counted_and_not_priced():
+    table = usage((0, "x", "a", 10, 0, 1, 0), (0, "x", "mine", 100, 20, 7, 0))
+    priced = prices.price(table, contract=CONTRACT, today=date(2026, 3, 20))
+    cube = cost.count(priced, own=("mine",))
+    assert set(cost.lines(cube)["model"]) == {"a"}
+    assert cost.unpriced(cube).empty
+    told = cost.served(cube).iloc[0]
+    assert told[["owner", "model", "input", "cached_input", "output", "requests"]].tolist() == [
+        "x",
+        "mine",
+        80,
+        20,
+        7,
+        1,
+    ]
+    assert cost.exceptions_by_reason(priced.exceptions, own=("mine",)).empty
+    named = cost.exceptions_by_reason(priced.exceptions)
+    assert named.to_dict("records") == [{"reason": "unknown model", "requests": 1, "example": "row 2: model = mine"}]

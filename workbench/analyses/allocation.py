@@ -24,6 +24,12 @@ IDLE = "(idle)"
 NOBODY = "(no owner)"
 WHO = ("owner", "tenant", "model")
 KEYS = ["node", "gpu", "gpu_model"]
+# Work a token where no time was measured: reading from a cache is a tenth of prefilling, a token out four times one in.
+WEIGHTS = {
+    "input": {"input": 1.0, "cached_input": 0.1, "cache_write": 1.0, "cache_write_1h": 1.0},
+    "output": {"output": 4.0, "reasoning": 4.0},
+}
+COUNTED = ("requests", "prefill_us", "decode_us", *WEIGHTS["input"], *WEIGHTS["output"])
 HOUR = 3_600_000_000  # microseconds
 
 
@@ -149,6 +155,39 @@ def token_weights(usage: pd.DataFrame, weights: Mapping[str, float]) -> tuple[pd
     cached = usage["cached_input_tokens"].fillna(0)
     into = (usage["input_tokens"].fillna(0) - cached) * weights["input"] + cached * weights["cached"]
     return into, usage["output_tokens"].fillna(0) * weights["output"]
+
+
+def as_lines(shared: pd.DataFrame, served: pd.DataFrame, basis: str = "used") -> pd.DataFrame:
+    """The GPU bill as lines of the whole bill: by window, owner (and other axes), model and class, in whole microdollars.
+
+    shared: `share_gpus` by model and window; served: `cost.served`, what those models did in each window. basis: "used"
+    or "allocated". A model's bill of a window goes to the input and output of those it served, by measured prefill and
+    decode time; where no request of the window measured them, by tokens (WEIGHTS). What nobody used, or a model that
+    served nobody, is idle: its owner and class, and for what nobody used its model, are "(idle)". The sum is that of
+    `shared`.
+    """
+    axes = [name for name in served.columns if name not in ("window", "model", *COUNTED)]
+    bills = shared.groupby(["window", "model"], sort=False)[f"{basis}_micro"].sum()
+    groups = dict(list(served.groupby(["window", "model"], sort=False)))
+    rows = []
+    for key, bill in bills.items():
+        part = groups.get(key)
+        into, out = (part["prefill_us"], part["decode_us"]) if part is not None else (pd.Series(), pd.Series())
+        if part is not None and not into.sum() + out.sum() > 0:
+            into, out = (
+                sum(part[name] * weight for name, weight in WEIGHTS[way].items()) for way in ("input", "output")
+            )
+        if part is None or not into.sum() + out.sum() > 0:
+            idle = {"window": key[0], "model": key[1], "class": IDLE, "tokens": 0, "micro": int(bill)}
+            rows.append(pd.DataFrame([idle | dict.fromkeys(axes, IDLE)]))
+            continue
+        spent = split_phases(int(bill), into.to_numpy(), out.to_numpy())
+        for name, micro in zip(("input", "output"), spent, strict=True):
+            tokens = sum(part[one] for one in WEIGHTS[name])
+            rows.append(part[["window", *axes, "model"]].assign(**{"class": name, "tokens": tokens, "micro": micro}))
+    columns = ["window", *axes, "model", "class", "tokens", "micro"]
+    found = pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+    return found[found["micro"] != 0].assign(provider="own GPUs").reset_index(drop=True)
 
 
 def share_requests(bills: Mapping[str, int], usage: pd.DataFrame, weights: Mapping[str, float] | None = None) -> Any:

@@ -22,6 +22,7 @@ from workbench.analyses.rates import CLASSES
 from workbench.errors import WorkbenchError
 
 RATE = "rate"
+OWN = "own GPUs"
 KEYS = ("provider", "model", "tier", "context", "known_as", "origin", "above", "day")
 OUTPUT = ("output", "reasoning")
 BY = ("owner", "project", "region", "status", "source")
@@ -39,13 +40,17 @@ Figure = tuple[str, Any, str, bool | None, str]
 CHUNK = 1 << 21  # rows that are counted at once
 
 
-def count(priced: Any, by: Sequence[str] = ("owner",), every: str = "D", *, cluster: Any = None) -> xr.Dataset:
+def count(
+    priced: Any, by: Sequence[str] = ("owner",), every: str = "D", *, own: Sequence[str] = (), cluster: Any = None
+) -> xr.Dataset:
     """The cube that all other questions are asked of: tokens by window, `by` and rate.
 
-    priced: what `prices.price` gives. by: owner, project, region, status or source; an empty value is "(missing)". every: a
-    pandas offset; "" for no windows. Columns: tokens by class (`rates.CLASSES`; "request" counts requests), `retries` and
-    `failed` requests, `billed_micro` (what the source itself says it cost), `prefill_us` and `decode_us` (microseconds, of
-    requests that measured both). Cubes add, whatever prices they were made with.
+    priced: what `prices.price` gives. by: owner, project, region, status or source; an empty value is "(missing)".
+    every: a pandas offset; "" for no windows. own: models that own GPUs serve: their tokens and times are counted, and no
+    price is applied, since the GPUs' bill is shared out to them (`allocation.as_lines`). Columns: tokens by class
+    (`rates.CLASSES`; "request" counts requests), `retries` and `failed` requests, `billed_micro` (what the source itself
+    says it cost), `prefill_us` and `decode_us` (microseconds, of requests that measured both). Cubes add, whatever
+    prices they were made with.
 
     Raises WorkbenchError for a name in `by` that usage does not have.
     """
@@ -55,9 +60,9 @@ def count(priced: Any, by: Sequence[str] = ("owner",), every: str = "D", *, clus
         need([one for one in BY if one in priced.table.column_names], name, "by", instead=', or pass by="" for none')
     axes = [*([Period("time", every, name=WINDOW)] if every else []), *(Category(name) for name in by), Category(RATE)]
     of = [Moments(name) for name in (*CLASSES, *EXTRA)]
-    rows, (reasons, why) = priced.table.num_rows, _reasons(priced)
+    rows, (reasons, why) = priced.table.num_rows, _reasons(priced, own)
     labels = _labels(priced, reasons)
-    place = np.where(priced.cost >= 0, priced.rate, len(priced.rates) + why)
+    place = np.where(why < 0, priced.rate, len(priced.rates) + why)
     parts = [slice(start, min(start + CHUNK, rows)) for start in range(0, max(rows, 1), CHUNK)]
     return add(
         *(cube(_rows(priced, labels, place[part], part, by, every), by=axes, of=of, cluster=cluster) for part in parts)
@@ -108,19 +113,23 @@ def _labels(priced: Any, reasons: list[Any]) -> list[str]:
     ]
 
 
-def _reasons(priced: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
-    """The distinct (provider, model, reason) of rows without a price, and of every row its place there, -1 for none."""
+def _reasons(priced: Any, own: Sequence[str]) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """The distinct (provider, model, reason) of rows that no price is applied to, and every row's place there, else -1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     place = np.full(priced.table.num_rows, -1, dtype="int64")
-    lost = np.flatnonzero(priced.cost < 0)
+    ours = pc.is_in(priced.table.column("model"), pa.array(list(own), pa.string())).to_numpy()
+    lost = np.flatnonzero((priced.cost < 0) | ours)
     if not len(lost):
         return [], place
-    import pyarrow as pa
 
     keys = ["source", "row", "request_id"]
     part = priced.table.select(["provider", "model", *keys]).take(pa.array(lost)).to_pandas()
     told = priced.exceptions.to_pandas().drop_duplicates(keys)
     named = len(told) and not part.duplicated(keys).any()
     part["why"] = part.merge(told, how="left", on=keys)["reason"].fillna("no price") if named else "no price"
+    part.loc[ours[lost], "why"] = OWN
     codes, found = pd.MultiIndex.from_frame(part[["provider", "model", "why"]].fillna("")).factorize()
     place[lost] = codes
     return [tuple(map(str, one)) for one in found], place
@@ -158,13 +167,20 @@ def lines(cube: xr.Dataset) -> pd.DataFrame:
 
 
 def unpriced(cube: xr.Dataset) -> pd.DataFrame:
-    """Tokens and requests without a price, by window, axes, provider, model, class, and `why`."""
+    """Tokens and requests without a price, by window, axes, provider, model, class, and `why`; not those of own GPUs."""
     found = _cells(cube, CLASSES)
-    return (
-        found[found["why"] != ""]
-        .drop(columns=["place", "tier", "context", "origin", "above", "day"])
-        .reset_index(drop=True)
-    )
+    return found[~found["why"].isin(["", OWN])].drop(columns=["place", *KEYS[2:]]).reset_index(drop=True)
+
+
+def served(cube: xr.Dataset) -> pd.DataFrame:
+    """What own GPUs served, by window, axes and model: requests, prefill_us and decode_us, and tokens by class."""
+    found = _cells(cube, (*CLASSES, "prefill_us", "decode_us"))
+    found = found[found["why"] == OWN]
+    keys = [name for name in found.columns if name not in ("class", "tokens", "place", "why", *KEYS[2:], "provider")]
+    wide = found.pivot_table(index=keys, columns="class", values="tokens", aggfunc="sum", fill_value=0, sort=False)
+    wide = wide.reindex(columns=[*CLASSES, "prefill_us", "decode_us"], fill_value=0).reset_index()
+    wide.columns.name = None
+    return wide.rename(columns={"request": "requests"})
 
 
 def requests(cube: xr.Dataset) -> pd.DataFrame:
@@ -310,12 +326,16 @@ def parse_period(text: str, labels: Sequence[str]) -> list[str]:
     return found
 
 
-def exceptions_by_reason(*tables: Any) -> pd.DataFrame:
-    """Exceptions by reason: reason, requests, and an example (source, row, field, value); most frequent first."""
+def exceptions_by_reason(*tables: Any, own: Sequence[str] = ()) -> pd.DataFrame:
+    """Exceptions by reason: reason, requests, and an example (source, row, field, value); most frequent first.
+
+    own: models that own GPUs serve, which need no price.
+    """
     frames = [table.to_pandas() for table in tables if table is not None and table.num_rows]
-    if not frames:
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["reason", "field", "value"])
+    whole = whole[~((whole["reason"] == "unknown model") & whole["value"].isin(list(own)))]
+    if not len(whole):
         return pd.DataFrame(columns=["reason", "requests", "example"])
-    whole = pd.concat(frames, ignore_index=True)
     rows = []
     for reason, part in whole.groupby("reason", sort=False):
         one = part.iloc[0]
