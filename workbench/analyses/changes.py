@@ -44,7 +44,7 @@ def renames(labels: list[Any], reference: Any, current: Any) -> list[tuple[str, 
             alike = SequenceMatcher(None, str(labels[i]).casefold(), str(labels[j]).casefold()).ratio()
             apart = abs(p[i] - q[j])
             if apart <= SAME * error or (alike >= ALIKE and apart <= max(p[i], q[j]) / 2):
-    X
+                pairs.append((-alike, apart, int(i), int(j)))
     told: list[tuple[str, str, float]] = []
     taken: set[tuple[str, int]] = set()
     for _, _, i, j in sorted(pairs):
