@@ -224,6 +224,19 @@ def test_without_cache_all_input_is_plain():
     assert price(without_cache(table), as_of=date(2026, 1, 1)).dollars == 2
 
 
+def test_the_caching_example_of_focus():
+    """Half a million tokens uncached, two million written, eight read at $3, $3.75 and $0.30: $11.40 and not $31.50."""
+    agreed = [{"model": "solora-reasoning-pro", "input": 3, "cache_write": "3.75", "cached_input": "0.3", "output": 15}]
+    table = one(
+        model="solora-reasoning-pro",
+        input_tokens=10_500_000,
+        cached_input_tokens=8_000_000,
+        cache_write_tokens=2_000_000,
+    )
+    plain, cached = price(without_cache(table), contract=agreed).dollars, price(table, contract=agreed).dollars
+    assert (plain, cached, plain - cached) == (Decimal("31.5"), Decimal("11.4"), Decimal("20.1"))
+
+
 def test_sums_are_exact_beyond_64_bits_and_absurd_requests_are_refused():
     assert prices.whole_sum(np.array([2**62] * 4 + [-1])) == 2**64 - 1
     with pytest.raises(WorkbenchError, match="which no single request does"):
