@@ -190,6 +190,7 @@ def table(frame: Any) -> str:
 
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
     words = [not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind) for kind in shown.dtypes]
+    words = [one and not shown[name].map(_figure).all() for one, name in zip(words, shown.columns, strict=True)]
     long = [
         one and shown[name].astype(str).str.len().max() > LONG for one, name in zip(words, shown.columns, strict=True)
     ]
@@ -212,6 +213,11 @@ def table(frame: Any) -> str:
         else ""
     )
     return f"<table>{note}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _figure(value: Any) -> bool:
+    """Whether a cell is a number written out, as in "$1,234.50" or "3.1 %"."""
+    return value is None or bool(re.fullmatch(r"[\u2212+-]?\$?[\d.,\u202f]+( ?%| s| h)?|–|", str(value)))
 
 
 def _cell(value: Any) -> str:

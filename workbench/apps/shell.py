@@ -172,6 +172,17 @@ def number(value: Any) -> str:
     )
 
 
+def money(dollars: float) -> str:
+    """Dollars for reading: to the cent, smaller amounts to three significant digits.
+
+    >>> money(1234.567), money(-0.5), money(0.001234), money(0)
+    ('$1,234.57', '\u2212$0.50', '$0.00123', '$0.00')
+    """
+    size = abs(dollars)
+    shown = f"{size:,.2f}" if size >= 0.1 or size == 0 else f"{size:.{2 - int(f'{size:e}'.split('e')[1])}f}"
+    return ("\u2212$" if dollars < 0 else "$") + shown
+
+
 def figure(told: Mapping[str, Any]) -> Json:
     """A headline figure as its card shows it: name, text, unit, verdict ("good", "bad" or ""), the full value.
 
@@ -185,6 +196,8 @@ def figure(told: Mapping[str, Any]) -> Json:
     else:
         shown = str(value) if words else number(value)
     unit = str(told.get("unit") or "")
+    if unit == "USD" and value is not None and not words:
+        shown, unit = money(value), ""
     name = str(told.get("name", "")).lower()
     if unit.lower() == name or (len(unit) > SHORT and unit.lower() in name):
         unit = ""  # "rows" need not be rows

@@ -199,6 +199,21 @@ class Run:
             write_whole(self.folder / "results" / f"{name}.parquet", lambda aside: frame.to_parquet(aside, index=False))
         return frame
 
+    def frame(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The small table `name` of this run: what `make` gives, left as a result; in a session the one that was left.
+
+        Raises WorkbenchError when the stored run has no such result.
+        """
+        if self.stored is None:
+            return self.result(name, make())
+        import pandas as pd
+
+        path = self.stored / "results" / f"{name}.parquet"
+        if not path.is_file():
+            which = f"The run {plain_name(self.stored)} of {self.notebook!r}"
+            raise WorkbenchError(f"{which} has no result {name!r}; run the notebook again.")
+        return pd.read_parquet(path)
+
     def notice(self, sentence: str) -> None:
         """Tells the reader of the page something about these results that they must know."""
         if sentence not in self.notices:
