@@ -169,16 +169,22 @@ def _line(line: bytes, label: str, number: int, broken: list[dict[str, Any]]) ->
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         yield from ((label, number, one) for one in value)
     elif isinstance(value, dict):
-        yield label, number, value
+        yield from ((label, number, one) for one in _page(value))
     else:
         broken.append(_broken(label, number, text))
 
 
+def _page(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of an answer that wraps a list of them, such as {"data": [...], "meta": ...}; else the object itself."""
+    lists = [value[key] for key in ("data", "traces", "items", "results") if isinstance(value.get(key), list)]
+    wraps = len(lists) == 1 and lists[0] and all(isinstance(one, dict) for one in lists[0])
+    return lists[0] if wraps and not any(key in value for key in ("id", "info")) else [value]
+
+
 def _all(value: Any, label: str, broken: list[dict[str, Any]]) -> Iterator[Record]:
-    """The objects of one JSON document: its array, the array under its only list ("data", "traces"), or itself."""
+    """The objects of one JSON document: those of its array, those that it wraps, or itself."""
     if isinstance(value, dict):
-        lists = [inner for key, inner in value.items() if key in ("data", "traces", "observations", "items", "results")]
-        value = lists[0] if len(lists) == 1 and isinstance(lists[0], list) else [value]
+        value = _page(value)
     for number, one in enumerate(value if isinstance(value, list) else [value], 1):
         if isinstance(one, dict):
             yield label, number, one
