@@ -37,20 +37,20 @@ def renames(labels: list[Any], reference: Any, current: Any) -> list[tuple[str, 
     kept = np.array([str(label) != OTHER for label in labels], dtype=bool)
     lost = np.flatnonzero((p >= LIKELY) & (b == 0) & kept)
     new = np.flatnonzero((q >= LIKELY) & (a == 0) & kept)
-    pairs = []
-    for i in lost:
-        for j in new:
+    pairs: list[tuple[float, float, int, int]] = []
+    for i in lost.tolist():
+        for j in new.tolist():
             error = np.sqrt(p[i] * (1 - p[i]) / n + q[j] * (1 - q[j]) / m)
             alike = SequenceMatcher(None, str(labels[i]).casefold(), str(labels[j]).casefold()).ratio()
             apart = abs(p[i] - q[j])
             if apart <= SAME * error or (alike >= ALIKE and apart <= max(p[i], q[j]) / 2):
-                pairs.append((-alike, apart, int(i), int(j)))
+                pairs.append((-alike, apart, i, j))
     told: list[tuple[str, str, float]] = []
     taken: set[tuple[str, int]] = set()
-    for _, _, i, j in sorted(pairs):
-        if ("lost", i) not in taken and ("new", j) not in taken:
-            taken |= {("lost", i), ("new", j)}
-            told.append((str(labels[i]), str(labels[j]), float(p[i])))
+    for _, _, one, other in sorted(pairs):
+        if ("lost", one) not in taken and ("new", other) not in taken:
+            taken |= {("lost", one), ("new", other)}
+            told.append((str(labels[one]), str(labels[other]), float(p[one])))
     return told
 
 

@@ -83,7 +83,7 @@ def compare(
                    "rows_reference": total, "rows_current": rows[place]}  # fmt: skip
             for extra in EXTRA:
                 k, part = (float(old[extra][at]), new[extra][place]) if both else (np.nan, np.nan)
-                one |= _changed(extra, k, total, part, rows[place])
+                one |= changed(extra, k, total, part, rows[place])
             one["missing_evaluated"] = (total >= least) & (rows[place] >= least) & both
             if pair is None:
                 why = f"the column is only in the {'reference' if column in theirs else 'current table'}"
@@ -117,12 +117,13 @@ def _segments(pair: Pair, names: list[str]) -> dict[str, tuple[Any, Any]]:
     return {name: (old[name], new[name]) for name in names if name in old and name in new}
 
 
-def _changed(extra: str, k: float, total: float, part: Any, rows: Any) -> dict[str, Any]:
+def changed(extra: str, k: Any, total: Any, part: Any, rows: Any) -> dict[str, Any]:
     """The change of one share (missing, NaN, infinite): both shares, the change, its noise, interval and p."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        before, now = k / max(total, 1), part / np.maximum(rows, 1)
+        k, total, part, rows = (np.asarray(one, dtype="float64") for one in (k, total, part, rows))
+        before, now = k / np.maximum(total, 1), part / np.maximum(rows, 1)
         noise, p = far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows)
-        error = np.sqrt(before * (1 - before) / total + now * (1 - now) / rows) if total else np.nan * now
+        error = np.sqrt(before * (1 - before) / total + now * (1 - now) / rows)
     told = measured(f"{extra}_change", now - before, noise, p, error)
     return {f"{extra}_reference": before, f"{extra}_current": now, **told}
 
@@ -184,11 +185,12 @@ def outside(reference: Any, current: Any, other: Any = None) -> dict[str, Any]:
             "above_share": (b * ((seen == a.sum(-1, keepdims=True)) & (a == 0))).sum(-1) / m}  # fmt: skip
 
 
-def measures(a: Any, b: Any, at: Any = None, parts: Any = None) -> dict[str, Any]:
+def measures(a: Any, b: Any, at: Any = None, parts: Any = None, *, brief: bool = False) -> dict[str, Any]:
     """Every distance of counts `b` from counts `a` over the same cells, each with noise, excess, interval and p.
 
     a, b: cells on the last axis, leading axes broadcast; at: the ascending values of the cells of a number, None for
-    text; parts: the group of each cell (`distances.equal_parts`), by default of `a`, all of its leading axes together.
+    text; parts: the group of each cell (`distances.equal_parts`), by default of `a`, all of its leading axes together;
+    brief: only KS, Wasserstein, PSI and total variation.
     """
     a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
     few, many, told = a, b, {}
@@ -201,23 +203,28 @@ def measures(a: Any, b: Any, at: Any = None, parts: Any = None) -> dict[str, Any
             standard_error("wasserstein", a, b, at),
         )
         told |= measured("wasserstein", w, noise, np.nan, error)
-        unit = far.deviation(a, at)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            unit = np.where(unit > 0, unit, np.nan)
-            told |= measured("wasserstein_scaled", w / unit, noise / unit, np.nan, error / unit)
-        n, m = a.sum(-1), b.sum(-1)
-        mises = tests.cramer_von_mises(a, b)
-        with np.errstate(divide="ignore"):
-            told |= measured("cramer_von_mises", mises.statistic, (1 + 1 / (n + m)) / 6, mises.p)
+        told |= {} if brief else _more_of_numbers(a, b, at, w, noise, error)
         parts = far.equal_parts(a.reshape(-1, a.shape[-1]).sum(0)) if parts is None else parts
         few, many = far.grouped(a, parts), far.grouped(b, parts)
     p = far.chi_square_p(few, many)
-    for name in ("psi", "jensen_shannon", "total_variation", "hellinger"):
+    for name in ("psi", "total_variation") if brief else ("psi", "total_variation", "jensen_shannon", "hellinger"):
         noise = getattr(far, f"{name}_noise")(few, many)
         told |= measured(name, getattr(far, name)(few, many), noise, p, standard_error(name, few, many))
+    if brief:
+        return told
     told |= measured("l_infinity", far.l_infinity(few, many), far.l_infinity_noise(few, many), p,
                      standard_error("l_infinity", few, many))  # fmt: skip
     total = few.sum(-1) + many.sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         noise = np.sqrt(far.freedom(few, many) / total)
     return told | measured("cramer_v", tests.cramer_v(few, many, corrected=False), noise, p)
+
+
+def _more_of_numbers(a: Any, b: Any, at: Any, w: Any, noise: Any, error: Any) -> dict[str, Any]:
+    """Wasserstein over the reference's standard deviation (nothing where that is 0), and Cramer-von Mises."""
+    unit = far.deviation(a, at)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = np.where(unit > 0, unit, np.nan)
+        told = measured("wasserstein_scaled", w / unit, noise / unit, np.nan, error / unit)
+        mises = tests.cramer_von_mises(a, b)
+        return told | measured("cramer_von_mises", mises.statistic, (1 + 1 / (a.sum(-1) + b.sum(-1))) / 6, mises.p)
