@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.analyses import cost, prices
+from workbench.analyses import cost, prices, statement
 from workbench.cubes import add
 from workbench.errors import WorkbenchError
 from workbench.tables.usage import usage_table
@@ -156,15 +156,18 @@ def test_tracelab_with_and_without_cache_classes(shared):
 
 def test_periods_and_their_words():
     labels = [f"2026-03-{day:02d}T00:00:00Z" for day in range(1, 17)]
-    before, after, words = cost.halves(labels)
+    before, after, words = statement.halves(labels)
     assert (before[0], before[-1], after[0], after[-1]) == (labels[2], labels[8], labels[9], labels[15])
     assert words == "2026-03-03 to 2026-03-09 against 2026-03-10 to 2026-03-16"
-    assert cost.parse_period("2026-03-02/2026-03-04", labels) == labels[1:3]
+    assert statement.parse_period("2026-03-02/2026-03-04", labels) == labels[1:3]
     for text in ("soon", "2026-05-01/2026-05-02", "2026-03-02"):
         with pytest.raises(WorkbenchError, match="period"):
-            cost.parse_period(text, labels)
-    with pytest.raises(WorkbenchError, match="two windows"):
-        cost.halves(labels[:1])
+            statement.parse_period(text, labels)
+    assert statement.halves(labels[:1]) == ([], [], "two windows of time are needed for a comparison")
+    asked = statement.halves(labels, "2026-03-02/2026-03-04", "2026-03-08/2026-03-09")
+    assert asked[:2] == (labels[1:3], labels[7:8])
+    with pytest.raises(WorkbenchError, match="name both"):
+        statement.halves(labels, "2026-03-02/2026-03-04")
     cube, _ = counted(ROWS)
     old, new = cost.periods(cube, ["model"], [labels[1:2], labels[2:3]])
     assert old.set_index("model").loc["a", "cached_input_tokens"] == 400_000
@@ -191,6 +194,6 @@ def test_models_on_own_gpus_are_counted_and_not_priced():
         7,
         1,
     ]
-    assert cost.exceptions_by_reason(priced.exceptions, own=("mine",)).empty
-    named = cost.exceptions_by_reason(priced.exceptions)
+    assert statement.exceptions_by_reason(priced.exceptions, own=("mine",)).empty
+    named = statement.exceptions_by_reason(priced.exceptions)
     assert named.to_dict("records") == [{"reason": "unknown model", "requests": 1, "example": "row 2: model = mine"}]

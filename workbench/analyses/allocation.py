@@ -87,6 +87,22 @@ def share_gpus(
     return rows
 
 
+def windows(hours: pd.DataFrame | None, dollars: Mapping[str, float], every: str) -> pd.DataFrame:
+    """`share_gpus` by model and window at so many dollars a GPU-hour by GPU model; no rows where there are no GPU-hours."""
+    if hours is None:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in ("window", "model")} | {
+            f"{basis}_micro": pd.Series(dtype="int64") for basis in ("allocated", "used")})  # fmt: skip
+    return share_gpus(hours, {name: round(one * MICRO) for name, one in dollars.items()}, ("model",), every=every)
+
+
+def change(rows: pd.DataFrame, before: Sequence[str], after: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """What GPUs cost in two groups of windows, as a line of its own for `waterfall.explain`; nothing where there are none."""
+    if not len(rows):
+        return {}
+    sums = [int(rows.loc[rows["window"].isin(group), "used_micro"].sum()) for group in (before, after)]
+    return {"own GPUs": (sums[0], sums[1])}
+
+
 def holders(rows: pd.DataFrame, by: Sequence[str] = ("owner",)) -> pd.DataFrame:
     """`share_gpus` added up by holder: hours, money on both bases, and `idle_micro`, what a holder kept and did not use.
 

@@ -111,6 +111,15 @@ def forecast(
     return Forecast(**{**told.__dict__, "words": _words(told, budget_micro, level, last)})
 
 
+def month(daily: pd.DataFrame, budget_micro: int, until: Any = None) -> Forecast:
+    """`forecast` over the month (UTC) that holds the newest window; daily: rows of (window, micro)."""
+    known = daily.loc[~daily["window"].isin(["", OUTSIDE]), "window"]
+    if not len(known):
+        raise WorkbenchError("no request has a time, so there is no month to forecast; check the time column")
+    start = pd.Timestamp(known.max()).normalize().replace(day=1)
+    return forecast(daily, start, start + pd.offsets.MonthBegin(1), budget_micro=budget_micro, until=until)
+
+
 def _left(days: pd.Series, newest_day: pd.Timestamp, newest: pd.Timestamp) -> pd.Series:
     """The share of each day that is still to come."""
     day = pd.Timedelta(days=1)

@@ -9,21 +9,21 @@ Requests without a price have a rate that says why; their tokens are counted and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.analyses.money import MICRO, PICO, nearest, rounded, say, total
+from workbench.analyses.money import MICRO, PICO, nearest, rounded, total
 from workbench.analyses.parts import OUTSIDE, WINDOW, need, succeeded, window_labels
 from workbench.analyses.rates import CLASSES
-from workbench.errors import WorkbenchError
 
 RATE = "rate"
 OWN = "own GPUs"
 KEYS = ("provider", "model", "tier", "context", "known_as", "origin", "above", "day")
+TOKENS = CLASSES[:-1]  # without what is paid by the request
 OUTPUT = ("output", "reasoning")
 BY = ("owner", "project", "region", "status", "source")
 NAMES = {
@@ -36,7 +36,6 @@ NAMES = {
     "request": "per request",
 }
 EXTRA = ("retries", "failed", "billed_micro", "prefill_us", "decode_us")
-Figure = tuple[str, Any, str, bool | None, str]
 CHUNK = 1 << 21  # rows that are counted at once
 
 
@@ -229,6 +228,20 @@ def _product(tokens: Any, price: Any) -> Any:
     return tokens * price if size.max(initial=0.0) < 2**62 else tokens.astype(object) * price.astype(object)
 
 
+def together(*parts: pd.DataFrame) -> pd.DataFrame:
+    """Lines of several bills as one, such as hosted models (`lines`) and own GPUs (`allocation.as_lines`)."""
+    kept = [
+        part.assign(pico=part.get("pico", part["micro"].astype(object) * (PICO // MICRO)))
+        for part in parts
+        if len(part)
+    ]
+    if not kept:
+        return parts[0]
+    found = pd.concat(kept, ignore_index=True)
+    texts = [name for name in found.columns if name not in ("tokens", "price_pico", "pico", "micro", "above")]
+    return found.assign(**{name: found[name].fillna("") for name in texts})
+
+
 def bill(lines_of: pd.DataFrame) -> int:
     """The exact sum of lines, in picodollars."""
     return total(lines_of["pico"].to_numpy())
@@ -290,70 +303,18 @@ def periods(cube: xr.Dataset, segment: Sequence[str], windows: Sequence[Sequence
     return out
 
 
-def halves(labels: Sequence[str]) -> tuple[list[str], list[str], str]:
-    """Two periods of the same length to compare, the later half of the windows with the earlier: whole weeks where there are two.
-
-    Gives (before, after, words). Of an odd number the first window is left out. Raises WorkbenchError for fewer than two.
-
-    >>> halves(["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"])[:2]
-    (['2026-03-02T00:00:00Z'], ['2026-03-03T00:00:00Z'])
-    """
-    timed = sorted(one for one in labels if one not in ("", OUTSIDE))
-    if len(timed) < 2:
-        raise WorkbenchError("two windows of time are needed for a comparison; choose shorter windows, as in every='D'")
-    size = len(timed) // 2
-    starts = pd.to_datetime(pd.Series(timed), utc=True)
-    day = starts.diff().median() == pd.Timedelta(days=1)
-    size = size // 7 * 7 if day and size >= 7 else size
-    before, after = timed[-2 * size : -size], timed[-size:]
-    words = f"{before[0][:10]} to {before[-1][:10]} against {after[0][:10]} to {after[-1][:10]}"
-    return before, after, words
-
-
-def parse_period(text: str, labels: Sequence[str]) -> list[str]:
-    """The windows of a period as "2026-03-02/2026-03-09" (the end not included). Raises WorkbenchError where it has none."""
-    halves_of = text.split("/")
-    try:
-        low, high = (pd.Timestamp(one.strip()) for one in halves_of)
-        low, high = (one.tz_localize("UTC") if one.tzinfo is None else one for one in (low, high))
-    except ValueError as error:
-        raise WorkbenchError(f"{text!r} is no period; wanted two days, as in 2026-03-02/2026-03-09") from error
-    timed = [one for one in labels if one not in ("", OUTSIDE)]
-    found = [one for one in timed if low <= pd.Timestamp(one) < high]
-    if not found:
-        span = f"{timed[0]} to {timed[-1]}" if timed else "no windows"
-        raise WorkbenchError(f"the period {text!r} has no window with rows; there are {span}")
+def tidy(lines_of: pd.DataFrame) -> pd.DataFrame:
+    """Lines as a result that other tools read: texts, tokens and whole microdollars."""
+    kept = [name for name in lines_of.columns if name not in ("price_pico", "pico", "above", "day")]
+    found = lines_of[kept].copy()
+    found["tokens"], found["micro"] = found["tokens"].astype("int64"), found["micro"].astype("int64")
     return found
 
 
-def exceptions_by_reason(*tables: Any, own: Sequence[str] = ()) -> pd.DataFrame:
-    """Exceptions by reason: reason, requests, and an example (source, row, field, value); most frequent first.
-
-    own: models that own GPUs serve, which need no price.
-    """
-    frames = [table.to_pandas() for table in tables if table is not None and table.num_rows]
-    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["reason", "field", "value"])
-    whole = whole[~((whole["reason"] == "unknown model") & whole["value"].isin(list(own)))]
-    if not len(whole):
-        return pd.DataFrame(columns=["reason", "requests", "example"])
-    rows = []
-    for reason, part in whole.groupby("reason", sort=False):
-        one = part.iloc[0]
-        where = f"row {one['row']:.0f}" if pd.notna(one["row"]) else "a row"
-        where += f" of {str(one['source']).rsplit('/', 1)[-1]}" if one["source"] else ""
-        rows.append((reason, len(part), f"{where}: {one['field']} = {one['value']}"))
-    found = pd.DataFrame(rows, columns=["reason", "requests", "example"])
-    return found.sort_values("requests", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def headline(lines_of: pd.DataFrame, exceptions: pd.DataFrame, book: Mapping[str, Any]) -> list[Figure]:
-    """The figures of the run, (name, value, unit, good, note): cost, requests set aside, and the prices with their age."""
-    exact = bill(lines_of)
-    names = "; ".join(f"{n:,} {reason}" for reason, n in zip(exceptions["reason"], exceptions["requests"], strict=True))
-    count_of = int(exceptions["requests"].sum()) if len(exceptions) else 0
-    return [
-        ("cost", float(exact / PICO), "USD", None, say(exact, PICO, -1)),
-        ("rows not as they should be", count_of, "requests", count_of == 0, names),
-        ("prices", book["version"], "", None, book["say"]),
-        ("age of prices", int(book["age_days"]), "days", not book["amber"], book["say"]),
-    ]
+def segments(lines_of: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Microdollars by window and segment ("model=a", "" for all): rows of (window, segment, micro)."""
+    parts = [lines_of.groupby(WINDOW, as_index=False)["micro"].sum().assign(segment="")]
+    for name in names:
+        one = lines_of.groupby([WINDOW, name], as_index=False)["micro"].sum()
+        parts.append(one.assign(segment=[f"{name}={label}" for label in one[name]])[[WINDOW, "segment", "micro"]])
+    return pd.concat(parts, ignore_index=True)[[WINDOW, "segment", "micro"]]

@@ -68,6 +68,21 @@ def bill_lines(focus: Any, models: Sequence[str] = ()) -> pd.DataFrame:
     return found
 
 
+def read(path: str, models: Sequence[str] = ()) -> pd.DataFrame:
+    """`bill_lines` of a FOCUS file (.csv, .csv.gz or .parquet); no rows for "".
+
+    Raises WorkbenchError for a file that cannot be read.
+    """
+    if not path:
+        return bill_lines(pd.DataFrame(columns=["BilledCost", "ChargePeriodStart", "ChargePeriodEnd"]))
+    try:
+        if path.lower().endswith(".parquet"):
+            return bill_lines(pd.read_parquet(path), models)
+        return bill_lines(pd.read_csv(path, dtype=str, keep_default_na=False), models)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise WorkbenchError(f"the bill {path!r} cannot be read: {error}") from error
+
+
 def _line(one: Mapping[str, Any], number: int, models: Sequence[str]) -> tuple[Any, ...]:
     amount = one["BilledCost"]
     try:

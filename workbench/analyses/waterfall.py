@@ -69,6 +69,24 @@ def explain(
     return found[["effect", *segment, "micro"]]
 
 
+def between(
+    periods: Sequence[pd.DataFrame],
+    segment: Sequence[str],
+    classes: Sequence[str],
+    output: Sequence[str],
+    fixed: Mapping[str, tuple[int, int]],
+) -> tuple[pd.DataFrame, int, int]:
+    """The waterfall between two periods (`steps`), the change and what the earlier one cost, in whole microdollars.
+
+    No rows, 0 and 0 where a period has no requests.
+    """
+    if not all(len(one) and one["requests"].sum() > 0 for one in periods):
+        return pd.DataFrame(columns=["step", "start", "end", "micro", "share"]), 0, 0
+    before, after = (cost(one, classes) + sum(line[at] for line in fixed.values()) for at, one in enumerate(periods))
+    found = explain(periods[0], periods[1], segment, classes, output, fixed=fixed)
+    return steps(found, before, after), after - before, before
+
+
 def cost(period: pd.DataFrame, classes: Sequence[str]) -> int:
     """What a period cost, in whole microdollars: the sum of its picodollars, rounded once."""
     return nearest(int(_money(period, classes).sum()), PICO // MICRO)

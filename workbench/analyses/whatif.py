@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,44 @@ def scenarios(
         lost = priced.table.column("requests").to_numpy()[priced.cost < 0]
         unpriced.append(int(lost.sum()))
     return _dataset(names, frames, unpriced, requests, [*(["window"] if every else []), *by])
+
+
+def usual(
+    priced: Any,
+    own: Sequence[str] = (),
+    contract: str = "",
+    other: str = "",
+    gpus: Gpus | None = None,
+    today: date | None = None,
+) -> pd.DataFrame:
+    """`table_of` the scenarios that are usually asked of hosted requests, with their tokens and the break-even of own GPUs.
+
+    priced: `prices.price`; requests of models on own GPUs (`own`) and those without a price are left out. other: a model,
+    or provider/model, that would serve all of them. Scenarios: no cache, half of the input from a cache, the batch
+    tier, the other model, today's prices, list prices (with a contract), own GPUs. break_even: of own GPUs, else NaN.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from workbench.analyses.prices import class_tokens
+
+    mine = pc.is_in(priced.table.column("model"), pa.array(list(own), pa.string())).to_numpy()
+    table = priced.table.filter(pa.array(~mine & (priced.cost >= 0)))
+    changes: dict[str, Any] = {"without a cache": {"cache": "none"}, "half of the input cached": {"cache": 0.5}}
+    changes |= {"batch": {"tier": "batch"}, "today's prices": {"as_of": today or datetime.now(UTC).date()}}
+    changes |= {"list prices": {"contract": None}} if contract else {}
+    if other:
+        provider, _, model = other.rpartition("/")
+        changes[f"all on {other}"] = {"model": model, **({"provider": provider} if provider else {})}
+    if gpus is not None:
+        changes["on own GPUs"] = gpus
+    found = table_of(scenarios(table, changes, contract=contract or None, every="", today=today))
+    found["break_even"] = np.nan
+    if gpus is not None and table.num_rows:
+        tokens = dict(zip(CLASSES, class_tokens(table).sum(axis=0).tolist(), strict=True))
+        edge = break_even(tokens, int(found["micro"].iloc[0]), gpus)["break_even"]
+        found.loc[found["scenario"] == "on own GPUs", "break_even"] = edge
+    return found
 
 
 def table_of(found: xr.Dataset) -> pd.DataFrame:

@@ -118,6 +118,8 @@ def waterfall(steps: pd.DataFrame, title: str, ends: Sequence[str] = ("before", 
     steps: rows of (step, start, end, micro), whole amounts first and last; ends: what those are called.
     """
     hv = look.extension()
+    if steps.empty:
+        return maps.nothing(f"{title[:1].upper()}{title[1:]}")
     frame = steps.reset_index(drop=True).copy()
     frame.loc[0, "step"], frame.loc[len(frame) - 1, "step"] = ends
     place = np.arange(len(frame))[::-1].astype("float64")
@@ -162,7 +164,9 @@ def bridge(frame: pd.DataFrame, title: str = "From our cost to the bill") -> Any
 
 
 def explained(steps: pd.DataFrame) -> pd.DataFrame:
-    """The steps of a change as a table that sums: step, change, share of the change."""
+    """The steps of a change as a table that sums: effect, dollars, share of the change."""
+    if steps.empty:
+        return pd.DataFrame(columns=["effect", "dollars", "share"])
     inner = steps.iloc[1:-1]
     change = int(steps["end"].iloc[-1]) - int(steps["start"].iloc[1]) if len(inner) else 0
     rows = [("change", change)] + [(one["step"], int(one["micro"])) for one in inner.to_dict("records")]
@@ -241,3 +245,47 @@ def scenarios(frame: pd.DataFrame, title: str = "The same usage, otherwise price
             xlim=(0, max(value.max(initial=0.0), 1e-9) * 1.2), ylim=(-0.6, len(told) - 0.4),
         )
     )  # fmt: skip
+
+
+def compared(frame: pd.DataFrame) -> pd.DataFrame:
+    """The scenarios as a table: cost, and what it differs from what was paid; "no price" where some requests have none."""
+    rows = []
+    for one in frame.to_dict("records"):
+        more = -int(one["saving_micro"])
+        known = bool(one["complete"])
+        rows.append(
+            (
+                one["scenario"],
+                dollars(one["micro"]) if known else f"no price for {one['unpriced']:,} requests",
+                f"{'+' if more > 0 else ''}{dollars(more)}" if known else "",
+                f"{-100 * one['saved']:+.1f} %".replace("-", "\u2212") if known else "",
+            )
+        )
+    return pd.DataFrame(rows, columns=["scenario", "cost", "difference", "share"])
+
+
+def gaps(frame: pd.DataFrame) -> pd.DataFrame:
+    """A reconciliation by model, class or period as a table that sums. frame: `reconcile.by`."""
+    name, columns = frame.columns[0], ["ours", "billed", "gap", "quantity", "price", "other", "rest"]
+    rows = [["all", *(int(frame[f"{one}_micro"].sum()) for one in columns)]]
+    rows += [
+        [one[name], *(int(one[f"{column}_micro"]) for column in columns)] for one in frame.head(ROWS).to_dict("records")
+    ]
+    if len(frame) > ROWS:
+        rest = frame.iloc[ROWS:]
+        rows.append([f"{len(rest)} others", *(int(rest[f"{one}_micro"].sum()) for one in columns)])
+    named = [name, "ours", "billed", "gap", "of it tokens", "of it price", "of it no usage", "not explained"]
+    return pd.DataFrame([[one[0], *map(dollars, one[1:])] for one in rows], columns=named)
+
+
+def holders(frame: pd.DataFrame) -> pd.DataFrame:
+    """Who held and who used own GPUs, as a table whose two columns of money add up. frame: `allocation.holders`."""
+    name = frame.columns[0]
+    sums = frame[["gpu_hours_allocated", "gpu_hours_used", "allocated_micro", "used_micro"]].sum()
+    shown = frame.head(ROWS)[[name, *sums.index, "efficiency"]]
+    rows = [("all", *sums, np.nan), *shown.itertuples(index=False, name=None)]
+    told = []
+    for who, held, busy, kept, spent, share in rows:
+        part = "" if np.isnan(share) else f"{100 * share:.0f} %"
+        told.append((who, f"{held:,.1f} h", f"{busy:,.1f} h", dollars(kept), dollars(spent), part))
+    return pd.DataFrame(told, columns=[name, "held", "used", "cost as held", "cost as used", "used of held"])
