@@ -87,12 +87,12 @@ def share_gpus(
     return rows
 
 
-def windows(hours: pd.DataFrame | None, dollars: Mapping[str, float], every: str) -> pd.DataFrame:
-    """`share_gpus` by model and window at so many dollars a GPU-hour by GPU model; no rows where there are no GPU-hours."""
+def windows(hours: pd.DataFrame | None, hourly: Mapping[str, int], every: str) -> pd.DataFrame:
+    """`share_gpus` by model and window; no rows where there are no GPU-hours (None)."""
     if hours is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in ("window", "model")} | {
             f"{basis}_micro": pd.Series(dtype="int64") for basis in ("allocated", "used")})  # fmt: skip
-    return share_gpus(hours, {name: round(one * MICRO) for name, one in dollars.items()}, ("model",), every=every)
+    return share_gpus(hours, hourly, ("model",), every=every)
 
 
 def change(rows: pd.DataFrame, before: Sequence[str], after: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -22,6 +22,7 @@ from workbench.analyses.rates import CLASSES
 
 RATE = "rate"
 OWN = "own GPUs"
+HOSTED = "hosted"  # the provider of a model of which no source says one
 KEYS = ("provider", "model", "tier", "context", "known_as", "origin", "above", "day")
 TOKENS = CLASSES[:-1]  # without what is paid by the request
 OUTPUT = ("output", "reasoning")
@@ -239,7 +240,8 @@ def together(*parts: pd.DataFrame) -> pd.DataFrame:
         return parts[0]
     found = pd.concat(kept, ignore_index=True)
     texts = [name for name in found.columns if name not in ("tokens", "price_pico", "pico", "micro", "above")]
-    return found.assign(**{name: found[name].fillna("") for name in texts})
+    found = found.assign(**{name: found[name].fillna("") for name in texts})
+    return found.assign(provider=found["provider"].replace("", HOSTED))
 
 
 def bill(lines_of: pd.DataFrame) -> int:
@@ -280,8 +282,10 @@ def classes(lines_of: pd.DataFrame) -> pd.DataFrame:
             rows.append((NAMES[name], int(found.loc[name, "tokens"]), int(found.loc[name, "micro"]), False))
         if name == "output" and (inside := lines_of[lines_of["class"] == "reasoning"])["tokens"].sum():
             rows.append((NAMES["reasoning"], int(inside["tokens"].sum()), int(inside["micro"].sum()), True))
+    others = [name for name in found.index if name not in CLASSES]  # such as what own GPUs were paid for and idle
+    rows += [(name, int(found.loc[name, "tokens"]), int(found.loc[name, "micro"]), False) for name in others]
     told = pd.DataFrame(rows, columns=["class", "tokens", "micro", "inside"])
-    told.insert(2, "per_million", told["micro"] / told["tokens"])
+    told.insert(2, "per_million", told["micro"] / told["tokens"].replace(0, np.nan))
     return told
 
 

@@ -39,6 +39,9 @@ WORDS = (
 )
 
 
+NOTHING = pd.DataFrame(columns=["BilledCost", "ChargePeriodStart", "ChargePeriodEnd"])  # no bill was given
+
+
 def bill_lines(focus: Any, models: Sequence[str] = ()) -> pd.DataFrame:
     """The lines of a provider's bill from its FOCUS rows (1.0 to 1.4, Arrow or pandas; text "NULL" and "" are null).
 
@@ -66,21 +69,6 @@ def bill_lines(focus: Any, models: Sequence[str] = ()) -> pd.DataFrame:
     found["amount"] = [Decimal(int(one)) / PICO for one in found["pico"]]
     found["micro"] = rounded([int(one) if ours else 0 for one, ours in zip(found.pop("pico"), dollars, strict=True)])
     return found
-
-
-def read(path: str, models: Sequence[str] = ()) -> pd.DataFrame:
-    """`bill_lines` of a FOCUS file (.csv, .csv.gz or .parquet); no rows for "".
-
-    Raises WorkbenchError for a file that cannot be read.
-    """
-    if not path:
-        return bill_lines(pd.DataFrame(columns=["BilledCost", "ChargePeriodStart", "ChargePeriodEnd"]))
-    try:
-        if path.lower().endswith(".parquet"):
-            return bill_lines(pd.read_parquet(path), models)
-        return bill_lines(pd.read_csv(path, dtype=str, keep_default_na=False), models)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise WorkbenchError(f"the bill {path!r} cannot be read: {error}") from error
 
 
 def _line(one: Mapping[str, Any], number: int, models: Sequence[str]) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -18,37 +17,33 @@ Figure = tuple[str, Any, str, bool | None, str]
 IDLE = "(idle)"
 
 
-@dataclass(frozen=True)
-class Read:
-    """Usage as it was read, and with prices."""
+def gpu_rates(
+    hours: pd.DataFrame | None, own: Mapping[str, float], provider: str, term: str, today: date | None = None
+) -> tuple[dict[str, int], str]:
+    """Microdollars a GPU-hour of every GPU model in `hours`, and the sentence that says where they are from.
 
-    usage: Any
-    priced: Any
-
-
-def read(source: str, format: str = "auto", contract: str = "", given: Mapping[str, str] | None = None) -> Read:  # noqa: A002
-    """The usage of a source with its prices: `tables.usage.read_usage`, then `prices.price`.
-
-    contract: a file of agreed prices, "" for list prices. given: provider, model ... of a source that does not say.
-    Raises WorkbenchError for a source without requests.
+    own: dollars by GPU model; the others are those of the price book for a provider and term (`gpu_prices`).
     """
-    from workbench.analyses import prices
-    from workbench.tables.usage import read_usage
+    from workbench.analyses import gpu_prices
 
-    usage = read_usage(source, format, given={name: text for name, text in (given or {}).items() if text} or None)
-    if not usage.table.num_rows and not usage.aside.num_rows:
-        raise WorkbenchError(
-            f"{source!r} holds no request, so there is nothing to price; check its path and how it is written"
-        )
-    return Read(usage, prices.price(usage, contract=contract or None))
+    found, words = {}, []
+    for model in dict.fromkeys([] if hours is None else hours["gpu_model"]):
+        if model in own:
+            found[model] = round(own[model] * MICRO)
+            words.append(f"{model} at {say(found[model])} an hour, as agreed")
+        else:
+            one = gpu_prices.gpu_price(model, provider, term)
+            found[model] = one.micro
+            words.append(
+                f"{model} at {say(one.micro)} an hour ({one.provider}, {one.term}, as of {one.as_of}; {one.source})"
+            )
+    return found, "; ".join(words)
 
 
-def prices_used(priced: Any) -> pd.DataFrame:
-    """The price list of a run as one row: name, version, as_of (ISO), contract."""
-    book = priced.book
-    return pd.DataFrame(
-        [{"name": book.name, "version": book.version, "as_of": str(book.as_of), "contract": book.contract}]
-    )
+def prices_used(priced: Any, gpus: str = "") -> pd.DataFrame:
+    """The price list of a run as one row: name, version, as_of (ISO), contract, and what was said of GPU prices."""
+    told = {name: getattr(priced.book, name) for name in ("name", "version", "contract")}
+    return pd.DataFrame([{**told, "as_of": str(priced.book.as_of), "gpus": gpus}])
 
 
 def age(used: pd.DataFrame, stale_days: int, today: date | None = None) -> tuple[int, bool, str]:
@@ -57,16 +52,8 @@ def age(used: pd.DataFrame, stale_days: int, today: date | None = None) -> tuple
     days = ((today or datetime.now(UTC).date()) - date.fromisoformat(one["as_of"])).days
     words = f"{one['name']} {one['version']}, prices as of {one['as_of']}, {days} days old"
     words += f"; agreed prices of {str(one['contract']).rsplit('/', 1)[-1]} over them" if one["contract"] else ""
-    return (
-        days,
-        days <= stale_days,
-        words + ("" if days <= stale_days else f". Older than {stale_days} days: check them"),
-    )
-
-
-def exceptions(read_: Read, own: Sequence[str] = ()) -> pd.DataFrame:
-    """The exceptions of reading and of pricing by reason (`exceptions_by_reason`)."""
-    return exceptions_by_reason(read_.usage.exceptions, read_.priced.exceptions, own=own)
+    words += "" if days <= stale_days else f". Older than {stale_days} days: check them"
+    return days, days <= stale_days, words + (f". GPUs: {one['gpus']}" if one["gpus"] else "")
 
 
 def halves(labels: Sequence[str], earlier: str = "", later: str = "") -> tuple[list[str], list[str], str]:
@@ -190,7 +177,7 @@ def headline(
             ("paid for idle GPUs", micro / MICRO, "USD", False, f"{100 * micro * MICRO / exact:.1f} % of the cost")
         )
     if before:
-        told.append(("change", round(100 * change / before, 1), "%", None, f"{say(change)} on {say(before)}"))
+        told.append(("change", change / MICRO, "USD", None, f"{100 * change / before:+.2f} % of {say(before)}"))
     if compared is not None and billed is not None and len(billed):
         gap, rest = (int(compared[f"{name}_micro"].sum()) for name in ("gap", "rest"))
         told.append(

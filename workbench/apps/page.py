@@ -217,7 +217,7 @@ def table(frame: Any) -> str:
 
 def _figure(value: Any) -> bool:
     """Whether a cell is a number written out, as in "$1,234.50" or "3.1 %"."""
-    return value is None or bool(re.fullmatch(r"[\u2212+-]?\$?[\d.,\u202f]+( ?%| s| h)?|–|", str(value)))
+    return value is None or bool(re.fullmatch(r"(≈ )?[\u2212+-]?\$?[\d.,\u202f]+( ?%| s| h)?|–|", str(value)))
 
 
 def _cell(value: Any) -> str:
@@ -239,8 +239,9 @@ def _pane(view: Any) -> Any:
 
     if isinstance(view, pn.viewable.Viewable):
         return view
-    pane = pn.panel(view, sizing_mode="stretch_width")
-    return pane
+    if _answers(view) and hasattr(view, "traverse"):  # its sliders above it, where a phone has room for them
+        return pn.panel(view, sizing_mode="stretch_width", widget_location="top", center=False)
+    return pn.panel(view, sizing_mode="stretch_width")
 
 
 def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:

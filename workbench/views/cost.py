@@ -11,6 +11,7 @@ import pandas as pd
 from workbench.views import look, maps
 
 MICRO = 1_000_000
+QUIET = ("(idle)",)  # drawn in grey, above the others
 MOST = 8  # colours; what is beyond is "others"
 ROWS = 25  # of a table that adds up; what is beyond is one row
 EFFECTS = {"up": look.BAD, "down": look.GOOD, "whole": look.ACCENT}
@@ -81,6 +82,7 @@ def over_time(frame: pd.DataFrame, name: str = "model", title: str = "") -> Any:
     if part.empty:
         return maps.nothing(f"{title}: no windows of time to show")
     order = list(part.groupby(name)["micro"].sum().sort_values(ascending=False).index)
+    order = [*(one for one in order if one not in QUIET), *(one for one in order if one in QUIET)]
     kept = order if len(order) <= MOST else order[: MOST - 1]
     part = part.assign(who=part[name].where(part[name].isin(kept), "others"))
     sums = (
@@ -88,7 +90,7 @@ def over_time(frame: pd.DataFrame, name: str = "model", title: str = "") -> Any:
         .sum()
         .merge(maps.spans(list(part["window"])), on="window")
     )
-    tint = {**look.colours(kept), "others": look.TEXT}
+    tint = {**look.colours([one for one in kept if one not in QUIET]), **dict.fromkeys([*QUIET, "others"], "#8080808c")}
     named = [*kept, *(["others"] if len(order) > len(kept) else [])]
     low, layers = dict.fromkeys(sums["window"], 0.0), []
     for who in named:
@@ -131,6 +133,12 @@ def waterfall(steps: pd.DataFrame, title: str, ends: Sequence[str] = ("before", 
         dollars(m) if w else f"{'+' if m > 0 else ''}{dollars(m)}" for m, w in zip(frame["micro"], whole, strict=True)
     ]
     kinds = np.where(whole, "whole", np.where(frame["micro"] > 0, "up", "down"))
+    low, high, axis = min(0.0, float(frame["left"].min())), float(frame["right"].max()) or 1.0, "dollars"
+    inner = frame[~whole] if len(frame) > 2 else frame
+    spread = float(inner["right"].max() - inner["left"].min())
+    if 0 < spread < 0.3 * (high - low):  # a small change of large amounts is looked at closely
+        low, axis = float(inner["left"].min()) - 0.4 * spread, "dollars; the axis does not start at 0"
+        frame["left"] = frame["left"].clip(lower=low)
     box, extra = ["left", "bottom", "right", "top"], ["step", "cost"]
     layers = []
     for kind, label in (("whole", "in all"), ("up", "more"), ("down", "less")):
@@ -141,16 +149,17 @@ def waterfall(steps: pd.DataFrame, title: str, ends: Sequence[str] = ("before", 
                     color=EFFECTS[kind], line_color=None, tools=["hover"], hover_tooltips=[("", "@step"), ("", "@cost")]
                 )
             )
-    span = float(frame["right"].max()) or 1.0
+    span = high - low
     texts = frame.assign(x=frame["right"] + span * 0.01, y=place)
+    form = "$%.2f" if span < 20 else "$%g"
     layers.append(
         hv.Labels(texts, ["x", "y"], "cost").opts(text_color=look.TEXT, text_font_size="9pt", text_align="left")
     )
     ticks = list(zip(place, frame["step"], strict=True))
     return hv.Overlay(layers).opts(
         **look.base(
-            80 + 26 * len(frame), title=title, xlabel="dollars", ylabel="", yticks=ticks, xformatter="$%g",
-            xlim=(min(0.0, float(frame["left"].min())), span * 1.18), ylim=(-0.6, len(frame) - 0.4), show_legend=False,
+            80 + 26 * len(frame), title=title, xlabel=axis, ylabel="", yticks=ticks, xformatter=form,
+            xlim=(low, high + 0.18 * span), ylim=(-0.6, len(frame) - 0.4), show_legend=False,
         )
     )  # fmt: skip
 
@@ -267,7 +276,7 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
 def gaps(frame: pd.DataFrame) -> pd.DataFrame:
     """A reconciliation by model, class or period as a table that sums. frame: `reconcile.by`."""
     name, columns = frame.columns[0], ["ours", "billed", "gap", "quantity", "price", "other", "rest"]
-    rows = [["all", *(int(frame[f"{one}_micro"].sum()) for one in columns)]]
+    rows: list[list[Any]] = [["all", *(int(frame[f"{one}_micro"].sum()) for one in columns)]]
     rows += [
         [one[name], *(int(one[f"{column}_micro"]) for column in columns)] for one in frame.head(ROWS).to_dict("records")
     ]
@@ -275,7 +284,18 @@ def gaps(frame: pd.DataFrame) -> pd.DataFrame:
         rest = frame.iloc[ROWS:]
         rows.append([f"{len(rest)} others", *(int(rest[f"{one}_micro"].sum()) for one in columns)])
     named = [name, "ours", "billed", "gap", "of it tokens", "of it price", "of it no usage", "not explained"]
-    return pd.DataFrame([[one[0], *map(dollars, one[1:])] for one in rows], columns=named)
+    cents = rows[0][2] >= MICRO
+    return pd.DataFrame(
+        [[one[0], *(_cents(m) if cents else dollars(m) for m in one[1:])] for one in rows], columns=named
+    )
+
+
+def _cents(micro: int) -> str:
+    """An amount to the cent; one that is not 0 and less than half a cent says so."""
+    value = abs(micro) / MICRO
+    if micro and value < 0.005:
+        return "≈ $0.00"
+    return ("\u2212$" if micro < 0 else "$") + f"{value:,.2f}"
 
 
 def holders(frame: pd.DataFrame) -> pd.DataFrame:
