@@ -77,7 +77,7 @@ def test_new_and_lost_values_and_ranges_are_named():
     assert "'ap' is gone" in said
     assert told.query("column == 'x'")["above_share"].item() >= 0.02
     said = changes.words(drift.close_up(*cubes, told.query("column == 'x'").iloc[0]))
-    assert "2 % above of all values before" in said or "above" in said
+    assert "2.1 % above every value before" in said
     assert "median" in said
     assert changes.words(drift.close_up(*cubes, None)) == ""
 

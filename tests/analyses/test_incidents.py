@@ -34,6 +34,7 @@ def test_a_day_of_quiet_does_not_end_an_incident_and_a_week_does():
     assert len(incidents.found(judged({"x": [DAYS[1], DAYS[3]]}))) == 1
     assert len(incidents.found(judged({"x": [DAYS[1], DAYS[8]]}))) == 2
     assert len(incidents.found(judged({"x": [DAYS[1], DAYS[3]]}), quiet=0)) == 2
+    assert len(incidents.found(judged({"x": [DAYS[1]], "y": [DAYS[3]]}))) == 2, "another column is another cause"
 
 
 def test_an_incident_of_one_segment_names_it():
@@ -133,3 +134,16 @@ def test_acts_that_cannot_be_done(asked, words):
     states = run(incidents.blank(), {"x": DAYS[4:5]}, "2026-03-05T06:00:00Z", DAYS[:5])
     with pytest.raises(WorkbenchError, match=words):
         incidents.act(states, at="2026-03-05T07:00:00Z", **{"incident": states["id"].iloc[0], **asked})
+
+
+def test_a_run_keeps_the_states_beside_its_folder_and_a_page_reads_them(tmp_path):
+    folder = tmp_path / "drift" / "20260305T060000Z"
+    folder.mkdir(parents=True)
+    frame = judged({"x": DAYS[4:5]}, DAYS[:5])
+    states = incidents.after_run(frame, "2026-03-05T06:00:00Z", about="t", folder=folder)
+    path = incidents.beside(folder.parent, "t")
+    incidents.save(incidents.act(states, states["id"].iloc[0], "acknowledged", "2026-03-05T07:00:00Z", by="ana"), path)
+    assert incidents.after_run(frame, "", about="t", stored=folder)["state"].tolist() == ["acknowledged"]
+    again = incidents.after_run(judged({"x": DAYS[4:6]}, DAYS[:6]), "2026-03-06T06:00:00Z", about="t", folder=folder)
+    assert again["state"].tolist() == ["acknowledged"]
+    assert incidents.after_run(frame, "2026-03-06T06:00:00Z", about="t")["state"].tolist() == ["open"], "kept nowhere"

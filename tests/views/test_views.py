@@ -181,3 +181,21 @@ def test_labels_in_short():
         "2026-03-05",
         "2026-03-05 07:00",
     ]
+
+
+def test_any_two_spans_answer_and_say_when_they_overlap(rows):
+    import functools
+
+    import holoviews as hv
+
+    import workbench as wb
+    from workbench.analyses import parts, running
+
+    sums = running.running(wb.cube(rows, by=parts.axes("time", "D"), of=["f05", "model", "score"]))
+    view = drift.any_two(functools.partial(running.between, sums), sums.windows)
+    assert isinstance(view, hv.DynamicMap)
+    first, last = (look.short(label) for label in (sums.windows[0], sums.windows[-1]))
+    (apart,), (same,) = drawn(view[first, last, 1]), drawn(view[first, first, 1])
+    assert apart.title.text == f"{last} against {first}"
+    assert same.title.text.endswith("choose two apart")
+    assert "f05" in [name for one in apart.renderers for name in one.data_source.data.get("name", [])]

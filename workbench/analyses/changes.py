@@ -106,7 +106,7 @@ def _of_numbers(column: str, when: str, old: pd.DataFrame, new: pd.DataFrame) ->
     said = (f"{column}, {when}: median {told['old'][0]:.4g} before, {told['new'][0]:.4g} now; "
             f"90th percentile {told['old'][1]:.4g} before, {told['new'][1]:.4g} now")  # fmt: skip
     out = [
-        f"{say_share(share)} {word} of all values before"
+        f"{say_share(share)} {word} every value before"
         for share, word in ((below, "below"), (above, "above"))
         if share > 0
     ]

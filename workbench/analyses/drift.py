@@ -7,7 +7,8 @@ column, window and segment looked at, is small. Too few rows is "not evaluated",
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from workbench.analyses.pairs import paired
 from workbench.analyses.parts import say_share, say_span, say_window, window_labels
 from workbench.analyses.verdict import judge
 
-__all__ = ["chosen", "close_up", "closest", "columns", "compare", "headline", "judge", "results", "summary", "told",
+__all__ = ["chosen", "close_up", "closest", "columns", "compare", "headline", "judge", "results", "stored", "summary", "told",
            "worst"]  # fmt: skip
 
 SAID = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}
@@ -31,6 +32,15 @@ METRICS = (
     *(f"{name}_change{end}" for name in EXTRA for end in ENDS),
     *MORE, *OUTSIDE, "distance", "distance_q", "missing_change_q", "drifted", "evaluated",
 )  # fmt: skip
+
+
+def stored(folder: Path | None, make: Callable[[], pd.DataFrame], name: str = "compared") -> pd.DataFrame:
+    """A frame as a run has left it in its results/<name>.parquet; what `make` gives, where there is no run or no such file.
+
+    folder: of a stored run, None outside of a page.
+    """
+    path = folder / "results" / f"{name}.parquet" if folder is not None else None
+    return pd.read_parquet(path) if path is not None and path.is_file() else make()
 
 
 def worst(judged: pd.DataFrame) -> pd.Series | None:
@@ -239,3 +249,37 @@ def told(table: pd.DataFrame) -> pd.DataFrame:
     """The verdicts of `columns` as a person reads them."""
     return pd.DataFrame({"column": table["column"], "verdict": table["verdict"], "largest": table["largest"],
                          "measured as": table["metric"].map(LONG), "in words": table["words"]})  # fmt: skip
+
+
+def all_results(judged: pd.DataFrame, others: pd.DataFrame | None) -> pd.DataFrame:
+    """`results` of the comparison and, where there are any, of the same windows against other kinds of reference."""
+    first = results(judged)
+    if others is None or others.empty:
+        return first
+    return pd.concat([first, results(others).reindex(columns=first.columns)], ignore_index=True)
+
+
+def carriers(carried: pd.DataFrame) -> str:
+    """Which slices carry the drift, in a sentence. carried: `slices.search`."""
+    found = carried[carried["slice"] != ""] if len(carried) else carried
+    if found.empty:
+        return "No slice of the categories carries a drift of its own: what moved, moved in all rows alike."
+    return "The slices that carry a drift, the strongest first, corrected for having looked at all of them."
+
+
+def told_carriers(carried: pd.DataFrame) -> pd.DataFrame | None:
+    """The slices of `carriers` as a person reads them; None where there are none."""
+    found = carried[carried["slice"] != ""].head(10) if len(carried) else carried
+    return None if found.empty else found[["column", "words"]].rename(columns={"words": "in words"})
+
+
+def told_kinds(others: pd.DataFrame | None) -> str:
+    """How many windows drift from each kind of reference, in a sentence; how to ask for more where there are none."""
+    if others is None or others.empty:
+        return "Only one reference was asked for; `kinds` adds the window before, the last few, and the same season."
+    whole = others[(others["segment"] == "") & (others["window"] != "")]
+    said = []
+    for kind, rows in whole.groupby("reference_kind", sort=False):
+        looked, hits = rows[rows["verdict"] != "not evaluated"], rows[rows["drifted"]]
+        said.append(f"{kind}: {hits['window'].nunique()} of {looked['window'].nunique()} windows drifted")
+    return "Against each kind of reference, " + "; ".join(said) + "."

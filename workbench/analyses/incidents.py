@@ -30,7 +30,8 @@ QUIET = 1  # windows without drift between two that drift, up to which it is one
 def found(judged: pd.DataFrame, *, quiet: int = QUIET) -> pd.DataFrame:
     """The incidents of a judged comparison (`drift.judge`): one row a run of drifted windows, the newest first.
 
-    quiet: windows without drift in between that do not end an incident. Without windows, everything is one incident.
+    quiet: windows without drift in between that do not end an incident of the same column. Without windows,
+    everything is one incident.
     Returns columns since and until (first and last drifted window), windows (how many drifted), columns and segments (what
     drifted, strongest first, comma-separated; segments only where all rows did not drift), worst (the strongest column),
     size (its excess over its limit), going_on (its last window is the newest that was evaluated), words.
@@ -44,13 +45,21 @@ def found(judged: pd.DataFrame, *, quiet: int = QUIET) -> pd.DataFrame:
     places = sorted(hits["place"].unique())
     start = 0
     for stop in range(1, len(places) + 1):
-        if stop < len(places) and places[stop] - places[stop - 1] <= quiet + 1:
+        if stop < len(places) and _one(hits, places[stop - 1], places[stop], quiet):
             continue
         part = hits[hits["place"].isin(places[start:stop])]
         told.append(_incident(part, len(order)))
         start = stop
     return pd.DataFrame(told[::-1], columns=["since", "until", "windows", "columns", "segments", "worst", "size",
                                              "going_on", "words"])  # fmt: skip
+
+
+def _one(hits: pd.DataFrame, before: float, after: float, quiet: int) -> bool:
+    """Whether two drifted windows are of one incident: neighbours, or not far apart and with a column in common."""
+    if after - before <= 1:
+        return True
+    first, second = (set(hits.loc[hits["place"] == place, "column"]) for place in (before, after))
+    return after - before <= quiet + 1 and bool(first & second)
 
 
 def _incident(part: pd.DataFrame, newest: int) -> dict[str, Any]:
@@ -68,8 +77,11 @@ def _incident(part: pd.DataFrame, newest: int) -> dict[str, Any]:
     )
     span = f"since {say_window(since)}" if going and since else (
         f"from {say_window(since)} to {say_window(until)}" if count > 1 else f"in {say_window(since)}")  # fmt: skip
-    moved = {"values": "moved", "missing": "is missing more or less often", "nan": "has more or fewer NaN",
-             "infinite": "has more or fewer infinite values"}[top["by"]]  # fmt: skip
+    moved = "moved"
+    if top["by"] != "values":
+        rose = top.get(f"{top['by']}_change", 1.0) > 0
+        word = {"missing": "missing", "nan": "NaN", "infinite": "infinite"}[top["by"]]
+        moved = f"has {'more' if rose else 'fewer'} {word} values"
     rest = f", and {len(columns) - 1} more column{'s' if len(columns) > 2 else ''}" if len(columns) > 1 else ""
     return {"since": since, "until": until, "windows": count, "columns": ", ".join(columns), "segments": "; ".join(segments),
             "worst": top["column"], "size": float(top["size"]), "going_on": going,
@@ -201,6 +213,28 @@ def _tail(one: Any) -> str:
     return f" by {one.by}" if one.state == "acknowledged" and one.by else ""
 
 
+def after_run(
+    judged: pd.DataFrame, at: str, *, about: str, folder: Path | None = None, stored: Path | None = None
+) -> pd.DataFrame:
+    """The states after a run, kept in the folder of the notebook's runs; in a page (`stored`) the states as they are now.
+
+    folder, stored: the run's own folder, of which the parent keeps the states; neither: they are kept nowhere.
+    """
+    home = stored or folder
+    if stored is not None:
+        return load(beside(stored.parent, about))
+    before = load(beside(home.parent, about)) if home is not None else blank()
+    states = advance(before, found(judged), at, about=about, seen=list(judged["window"].unique()))
+    if home is not None:
+        save(states, beside(home.parent, about))
+    return states
+
+
+def beside(folder: Path, about: str) -> Path:
+    """The file of the states of what is watched, in the folder of a notebook's runs."""
+    return folder / f"incidents-{_name(about, '')}.json"
+
+
 def save(states: pd.DataFrame, path: str | Path) -> Path:
     """Writes the states as JSON, whole or not at all; gives the path back."""
     path = Path(path)
@@ -208,6 +242,7 @@ def save(states: pd.DataFrame, path: str | Path) -> Path:
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump({"format": 1, "incidents": states.to_dict("records")}, file, indent=1, ensure_ascii=False)
+    os.chmod(aside, 0o644)
     os.replace(aside, path)
     return path
 

@@ -27,6 +27,7 @@ from workbench.errors import WorkbenchError, nearest
 
 ENTRIES = 32_000_000  # running counts kept at most, which sets how many cells a number has
 FEWEST, MOST = 16, 128  # cells of a number
+FILE = "running.counts"  # in a run's folder
 VALUES = 60  # values of a text column
 
 
@@ -190,6 +191,20 @@ def _span(sums: Running, span: tuple[str, str]) -> tuple[int, int]:
     return places[0], places[1] + 1
 
 
+def kept(cube: xr.Dataset, *, folder: Path | None = None, stored: Path | None = None) -> Running | None:
+    """The running counts of a run: read from the run's folder where it has left them (`stored`), else made of the cube and
+    left in `folder`, where there is one. None where there are fewer than two windows to compare.
+    """
+    if WINDOW not in cube.dims or cube.sizes[WINDOW] < 2:
+        return None
+    if stored is not None and (stored / FILE).is_file():
+        return load(stored / FILE)
+    made = running(cube)
+    if folder is not None:
+        save(made, folder / FILE)
+    return made
+
+
 # --- in a file: written whole, read in place ----------------------------------------------------------------------------
 
 
@@ -210,6 +225,7 @@ def save(sums: Running, path: str | Path) -> Path:
         file.write(b"\0" * (-file.tell() % 64))
         for array in arrays.values():
             file.write(array.tobytes() + b"\0" * (-array.nbytes % 64))
+    os.chmod(aside, 0o644)
     os.replace(aside, path)
     return path
 

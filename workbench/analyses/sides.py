@@ -77,6 +77,13 @@ def split(
             second = select(current, **{WINDOW: list(_within(current, after, "current"))})
         name = before.table if before.start is None else _span(reference, chosen)
         return (collapse(first, WINDOW) if WINDOW in first.dims else first), second, name
+    old, new = _chosen(current, before, after)
+    first, second = select(current, **{WINDOW: list(old)}), select(current, **{WINDOW: list(new)})
+    return collapse(first, WINDOW), second, _span(current, old)
+
+
+def _chosen(current: xr.Dataset, before: Side, after: Side) -> tuple[Any, Any]:
+    """The starts of the reference's windows and of the current ones, of one table."""
     starts = _starts(current)
     if before.start is None:
         stop = starts[max(1, len(starts) // 3)] if after.start is None else _utc(after.start)
@@ -92,8 +99,20 @@ def split(
         )
     if len(np.intersect1d(old, new)):
         raise WorkbenchError("reference and current share windows; choose two that do not overlap")
-    first, second = select(current, **{WINDOW: list(old)}), select(current, **{WINDOW: list(new)})
-    return collapse(first, WINDOW), second, _span(current, old)
+    return old, new
+
+
+def reference_windows(current: xr.Dataset, reference: xr.Dataset | None, before: Side, after: Side) -> xr.Dataset:
+    """The reference of `split` with its windows kept, where it has any."""
+    from workbench.cubes import select
+
+    cube = current if reference is None else reference
+    if WINDOW not in cube.dims:
+        return cube
+    if reference is not None:
+        return select(cube, **{WINDOW: list(_within(cube, before, "reference"))}) if before.start is not None else cube
+    old, _ = _chosen(current, before, after)
+    return select(cube, **{WINDOW: list(old)})
 
 
 def _utc(time: pd.Timestamp) -> np.datetime64:

@@ -19,6 +19,11 @@ from workbench.errors import WorkbenchError
 NAME = "workbench-page"  # the report knows the page among a notebook's outputs by this name
 ROWS = 200  # of a table on a page
 LONG = 60  # characters of a cell that may run over several lines
+CONTROLS = (  # of a picture that answers: the page's colours reach into it
+    ":host, div, label { color: var(--ink, inherit) }"
+    " select { color: var(--ink, inherit); background-color: var(--paper, inherit) }"
+    " option { color: var(--ink, inherit); background-color: var(--paper, inherit) }"
+)
 Text = str | Sequence[str]
 
 
@@ -240,7 +245,12 @@ def _pane(view: Any) -> Any:
     if isinstance(view, pn.viewable.Viewable):
         return view
     if _answers(view) and hasattr(view, "traverse"):  # its sliders above it, where a phone has room for them
-        return pn.panel(view, sizing_mode="stretch_width", widget_location="top", center=False)
+        shown = pn.panel(view, sizing_mode="stretch_width", widget_location="top_left", center=False)
+        for one in shown.select(pn.widgets.Widget):
+            one.stylesheets = [*one.stylesheets, CONTROLS]
+        for box in shown.select(pn.WidgetBox):
+            box.styles = {"border": "0", "background": "transparent"}
+        return shown
     return pn.panel(view, sizing_mode="stretch_width")
 
 

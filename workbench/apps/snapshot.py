@@ -103,8 +103,17 @@ def settle(model: Any) -> None:
         toolbar.logo, toolbar.active_scroll, toolbar.autohide = None, None, True
 
 
+CONTROL = 60  # px of a slider or a choice with its label
+
+
 def height(model: Any) -> int:
     """How many pixels high a drawn model will be: rows of a grid are added up."""
+    from bokeh.models import Spacer, Widget
+
+    if isinstance(model, Spacer):
+        return 0
+    if isinstance(model, Widget):
+        return CONTROL
     children = getattr(model, "children", None)
     if children and isinstance(children[0], (tuple, list)):  # a list once it has been stored
         rows: dict[int, int] = {}

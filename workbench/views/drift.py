@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,70 @@ def drift_bars(judged: pd.DataFrame, segment: str = "", threshold: float = 0.1) 
             legend_position="right",
         )
     )
+
+
+def any_two(between: Callable[..., pd.DataFrame], windows: Sequence[str], threshold: float = 0.1) -> Any:
+    """Sliders for any two spans of windows, and every column's distance between the two.
+
+    between: takes two (first, last) spans of window labels and gives judged rows. windows: the labels, in order. The spans
+    are as long as the third slider says; where they overlap the picture says so instead of comparing.
+    """
+    hv = look.extension()
+    names = {look.short(label): label for label in windows}
+    short, lengths = list(names), [size for size in (1, 2, 3, 7, 14, 28) if 2 * size <= len(names)] or [1]
+
+    def draw(before: str, now: str, length: int) -> Any:
+        spans = []
+        for label in (before, now):
+            start = short.index(label)
+            spans.append((names[short[start]], names[short[min(start + length, len(short)) - 1]]))
+        title = " against ".join(
+            f"{look.short(a)} to {look.short(b)}" if a != b else look.short(a) for a, b in spans[::-1]
+        )
+        apart = spans[0][1] < spans[1][0] or spans[1][1] < spans[0][0]
+        return _two_spans(
+            between(*spans) if apart else None, title if apart else f"{title}: choose two apart", threshold
+        )
+
+    dims = [
+        hv.Dimension("before", values=short, default=short[0], label="before: first window"),
+        hv.Dimension("now", values=short, default=short[-lengths[0]], label="now: first window"),
+        hv.Dimension("length", values=lengths, default=lengths[0], label="windows each"),
+    ]
+    return hv.DynamicMap(draw, kdims=dims).opts(framewise=True)
+
+
+def _two_spans(judged: pd.DataFrame | None, title: str, threshold: float) -> Any:
+    """A bar a column, furthest first, in the same layers whatever was found."""
+    hv = look.extension()
+    told = ["name", "verdict", "distance", "distance_noise"]
+    if judged is None:
+        shown = pd.DataFrame(columns=["column", *told])
+    else:
+        part = judged[(judged["segment"] == "") & judged["evaluated"]]
+        shown = part.sort_values("distance_excess", ascending=False, kind="stable").head(12).assign(name=part["column"])
+    place = np.arange(len(shown))[::-1].astype("float64")
+    shown = shown.assign(left=0.0, bottom=place - 0.4, top=place + 0.4)
+    words = [("column", "@name"), ("distance", "@distance{0.000}"), ("sampling alone", "@distance_noise{0.000}"),
+             ("verdict", "@verdict")]  # fmt: skip
+    hit = shown["verdict"] == "drifted"
+    layers = [
+        hv.Rectangles(
+            shown[side], ["left", "bottom", "distance", "top"], ["name", "verdict", "distance_noise"], label=label
+        ).opts(color=colour, line_color=None, tools=["hover"], hover_tooltips=words)
+        for side, label, colour in ((hit, "drifted", look.BAD), (~hit, "not drifted", look.ACCENT))
+    ]
+    noise = hv.Rectangles(shown, ["left", "bottom", "distance_noise", "top"], label="sampling alone").opts(
+        color=look.TEXT, line_color=None
+    )
+    names = hv.Labels(
+        shown.assign(x=shown[["distance", "distance_noise"]].astype("float64").max(axis=1)), ["x", "bottom"], "name"
+    ).opts(text_color=look.TEXT, text_align="left", text_font_size="9pt", xoffset=0.005, yoffset=0.4)
+    high = max(float(shown["distance"].max()) if len(shown) else 0.0, 2 * threshold) * 1.35
+    return hv.Overlay([*layers, noise, names]).opts(
+        **look.base(360, title=title, xlabel="distance (0 to 1)", ylabel="", yaxis=None, ylim=(-0.6, 11.6), xlim=(0, high),
+                    legend_position="bottom_right", framewise=True)
+    )  # fmt: skip
 
 
 def drift_lines(judged: pd.DataFrame, columns: Sequence[str], segment: str = "", threshold: float = 0.1) -> Any:
