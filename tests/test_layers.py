@@ -26,7 +26,7 @@ MAY = {
 # One question each. What they share lives in modules of analyses/ that are not in this list: parts, money, prices ...
 ANALYSES = {
     *("quality", "drift", "performance"),
-    *("cost", "allocation", "waterfall", "budget", "reconcile", "whatif", "focus_rows", "returns", "risk"),
+    *("cost", "allocation", "waterfall", "budget", "reconcile", "whatif", "focus_rows", "returns"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

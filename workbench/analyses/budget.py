@@ -176,7 +176,8 @@ def _words(told: Forecast, budget: int, level: float, last: pd.Timestamp) -> str
     words += f" ({100 * level:g} % interval {low} to {high})"
     if budget:
         words += f", of a budget of ${budget / MICRO:,.2f}: "
-        words += f"it is expected to be used up on {told.gone}" if told.gone else "it is expected to last"
+        done = "was" if told.spent_micro > budget else "is expected to be"
+        words += f"it {done} used up on {told.gone}" if told.gone else "it is expected to last"
     return words
 
 

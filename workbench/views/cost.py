@@ -129,9 +129,9 @@ def waterfall(steps: pd.DataFrame, title: str, ends: Sequence[str] = ("before", 
     frame["left"] = frame[["start", "end"]].min(axis=1) / MICRO
     frame["right"] = frame[["start", "end"]].max(axis=1) / MICRO
     whole = frame.index.isin([0, len(frame) - 1])
-    frame["cost"] = [
-        dollars(m) if w else f"{'+' if m > 0 else ''}{dollars(m)}" for m, w in zip(frame["micro"], whole, strict=True)
-    ]
+    shown = _cents if abs(frame["micro"].iloc[0]) >= MICRO else dollars
+    plus = ["" if ends_ or micro <= 0 else "+" for ends_, micro in zip(whole, frame["micro"], strict=True)]
+    frame["cost"] = [sign + shown(micro) for sign, micro in zip(plus, frame["micro"], strict=True)]
     kinds = np.where(whole, "whole", np.where(frame["micro"] > 0, "up", "down"))
     low, high, axis = min(0.0, float(frame["left"].min())), float(frame["right"].max()) or 1.0, "dollars"
     inner = frame[~whole] if len(frame) > 2 else frame
@@ -179,8 +179,9 @@ def explained(steps: pd.DataFrame) -> pd.DataFrame:
     inner = steps.iloc[1:-1]
     change = int(steps["end"].iloc[-1]) - int(steps["start"].iloc[1]) if len(inner) else 0
     rows = [("change", change)] + [(one["step"], int(one["micro"])) for one in inner.to_dict("records")]
-    share = [f"{100 * micro / change:.1f} %" if change else "–" for _, micro in rows]
-    signs = [f"{'+' if micro > 0 else ''}{dollars(micro)}" for _, micro in rows]
+    shown = _cents if int(steps["micro"].iloc[0]) >= MICRO else dollars
+    share = [_percent(micro / change) if change else "–" for _, micro in rows]
+    signs = [f"{'+' if micro > 0 else ''}{shown(micro)}" for _, micro in rows]
     return pd.DataFrame({"effect": [name for name, _ in rows], "dollars": signs, "share": share})
 
 
@@ -267,7 +268,7 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
                 one["scenario"],
                 dollars(one["micro"]) if known else f"no price for {one['unpriced']:,} requests",
                 f"{'+' if more > 0 else ''}{dollars(more)}" if known else "",
-                f"{-100 * one['saved']:+.1f} %".replace("-", "\u2212") if known else "",
+                _percent(-one["saved"], "+") if known else "",
             )
         )
     return pd.DataFrame(rows, columns=["scenario", "cost", "difference", "share"])
@@ -288,6 +289,12 @@ def gaps(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         [[one[0], *(_cents(m) if cents else dollars(m) for m in one[1:])] for one in rows], columns=named
     )
+
+
+def _percent(share: float, sign: str = "") -> str:
+    """A share in percent with a true minus sign, and no sign before 0.0."""
+    text = f"{100 * share:{sign}.1f}".replace("-", "\u2212")
+    return "0.0 %" if not text.strip("+\u22120.") else f"{text} %"
 
 
 def _cents(micro: int) -> str:
