@@ -18,7 +18,7 @@ import xarray as xr
 from workbench.analyses.compared import DISTANCES, ENDS, EXTRA, MORE, OUTSIDE, compare
 from workbench.analyses.compat import TOOLS
 from workbench.analyses.pairs import paired
-from workbench.analyses.parts import say_share, say_span, say_window, window_labels
+from workbench.analyses.parts import say_share, say_span, say_window, segment_axes, window_labels
 from workbench.analyses.verdict import judge
 
 __all__ = ["chosen", "close_up", "closest", "columns", "compare", "headline", "judge", "results", "stored", "summary", "told",
@@ -257,6 +257,11 @@ def all_results(judged: pd.DataFrame, others: pd.DataFrame | None) -> pd.DataFra
     if others is None or others.empty:
         return first
     return pd.concat([first, results(others).reindex(columns=first.columns)], ignore_index=True)
+
+
+def searched(reference: xr.Dataset, current: xr.Dataset, search: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    """The slices that carry the drift (`search` is `slices.search`); none where the rows have no categories."""
+    return search(reference, current) if segment_axes(current) else pd.DataFrame(columns=["column", "slice", "words"])
 
 
 def carriers(carried: pd.DataFrame) -> str:

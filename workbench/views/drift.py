@@ -136,13 +136,10 @@ def _two_spans(judged: pd.DataFrame | None, title: str, threshold: float) -> Any
     shown = shown.assign(left=0.0, bottom=place - 0.4, top=place + 0.4)
     words = [("column", "@name"), ("distance", "@distance{0.000}"), ("sampling alone", "@distance_noise{0.000}"),
              ("verdict", "@verdict")]  # fmt: skip
-    hit = shown["verdict"] == "drifted"
-    layers = [
-        hv.Rectangles(
-            shown[side], ["left", "bottom", "distance", "top"], ["name", "verdict", "distance_noise"], label=label
-        ).opts(color=colour, line_color=None, tools=["hover"], hover_tooltips=words)
-        for side, label, colour in ((hit, "drifted", look.BAD), (~hit, "not drifted", look.ACCENT))
-    ]
+    shown = shown.assign(colour=[look.BAD if one == "drifted" else look.ACCENT for one in shown["verdict"]])
+    bars = hv.Rectangles(
+        shown, ["left", "bottom", "distance", "top"], ["name", "verdict", "distance_noise", "colour"], label="distance"
+    ).opts(color="colour", line_color=None, tools=["hover"], hover_tooltips=words, show_legend=False)
     noise = hv.Rectangles(shown, ["left", "bottom", "distance_noise", "top"], label="sampling alone").opts(
         color=look.TEXT, line_color=None
     )
@@ -150,7 +147,7 @@ def _two_spans(judged: pd.DataFrame | None, title: str, threshold: float) -> Any
         shown.assign(x=shown[["distance", "distance_noise"]].astype("float64").max(axis=1)), ["x", "bottom"], "name"
     ).opts(text_color=look.TEXT, text_align="left", text_font_size="9pt", xoffset=0.005, yoffset=0.4)
     high = max(float(shown["distance"].max()) if len(shown) else 0.0, 2 * threshold) * 1.35
-    return hv.Overlay([*layers, noise, names]).opts(
+    return hv.Overlay([bars, noise, names]).opts(
         **look.base(360, title=title, xlabel="distance (0 to 1)", ylabel="", yaxis=None, ylim=(-0.6, 11.6), xlim=(0, high),
                     legend_position="bottom_right", framewise=True)
     )  # fmt: skip
