@@ -62,6 +62,8 @@ STEPS = (
         },
     ),
     Step("performance", "requests", {"time": "time", "every": "h", "by": "model,region"}),
+    Step("cost", "requests"),
+    Step("returns", "requests"),
 )
 
 
@@ -136,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tables(folder: Path, rows: int) -> dict[str, Path]:
     """Each table's path by its name; both are written whole or not at all, so that one which is there is kept."""
-    from workbench import examples
+    from workbench import example_costs, examples
 
     wanted: dict[str, tuple[str, Path, Callable[[Path], Any]]] = {
         "flights": ("336,776 real flights of 2013", folder / "flights" / "flights.parquet", _write_flights),
@@ -152,6 +154,7 @@ def _tables(folder: Path, rows: int) -> dict[str, Path]:
         else:
             print(f"workbench: writing table {name}: {words}", flush=True)
             write(path)
+    example_costs.files(str(wanted["requests"][1]))
     return {name: path for name, (_, path, _) in wanted.items()}
 
 

@@ -44,10 +44,11 @@ def files(table: str, *, write: bool = True) -> dict[str, str]:
 
 
 def beside(table: str, given: str, name: str, *, write: bool = True) -> str:
-    """What a notebook's parameter means: itself, or for "auto" the example's own file beside the example table, else ""."""
+    """What a notebook's parameter means: itself, or for "auto" the file that `files` left beside an example table, else ""."""
     if given != "auto":
         return given
-    return files(table, write=write)[name] if table == "example" else ""
+    found = files(table, write=write and table == "example")[name]
+    return found if table == "example" or Path(found).exists() else ""
 
 
 def _write(path: Path, folder: Path) -> None:

@@ -92,12 +92,16 @@ def sources(
     known: Mapping[str, tuple[str, float, float]],
 ) -> pd.DataFrame:
     """Every assumption with its value, its range and where it is from. known: `returns.ASSUMPTIONS`."""
+
+    def short(one: float) -> str:
+        return f"{one:,.0f}" if abs(one) >= 1000 else f"{one:.4g}"
+
     rows = []
     for name, value in given.items():
         low, high = uncertainty.get(name, (1.0, 1.0))
         origin = f"measured over {seen.hours:,.0f} h" if name in ("requests", "failed", "model_cost") else "assumed"
-        span = f"{value * low:,.4g} to {value * high:,.4g}" if name in uncertainty else "taken as sure"
-        rows.append((name, known[name][0], f"{value:,.4g}", span, origin))
+        span = f"{short(value * low)} to {short(value * high)}" if name in uncertainty else "taken as sure"
+        rows.append((name, known[name][0], short(value), span, origin))
     return pd.DataFrame(rows, columns=["name", "what it is", "value", "range", "from"])
 
 

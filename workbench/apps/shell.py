@@ -173,13 +173,19 @@ def number(value: Any) -> str:
 
 
 def money(dollars: float) -> str:
-    """Dollars for reading: to the cent, smaller amounts to three significant digits.
+    """Dollars for reading: to the cent below a million, smaller amounts to three significant digits.
 
-    >>> money(1234.567), money(-0.5), money(0.001234), money(0)
-    ('$1,234.57', '\u2212$0.50', '$0.00123', '$0.00')
+    >>> money(1234.567), money(-0.5), money(0.001234), money(0), money(1234567.8)
+    ('$1,234.57', '\u2212$0.50', '$0.00123', '$0.00', '$1,234,568')
     """
     size = abs(dollars)
-    shown = f"{size:,.2f}" if size >= 0.1 or size == 0 else f"{size:.{2 - int(f'{size:e}'.split('e')[1])}f}"
+    shown = (
+        f"{size:,.0f}"
+        if size >= 1e6
+        else f"{size:,.2f}"
+        if size >= 0.1 or size == 0
+        else f"{size:.{2 - int(f'{size:e}'.split('e')[1])}f}"
+    )
     return ("\u2212$" if dollars < 0 else "$") + shown
 
 

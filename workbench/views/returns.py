@@ -31,6 +31,12 @@ def dollars(value: float) -> str:
     return ("\u2212$" if value < 0 else "$") + f"{size:,.{digits}f}"
 
 
+def thousands(values: Any) -> tuple[float, str]:
+    """By what to divide dollars before they are drawn, and the words of the axis."""
+    size = float(np.abs(np.asarray(values, dtype="float64")).max(initial=0.0))
+    return (1000.0, "thousand dollars") if size >= 50_000 else (1.0, "dollars")
+
+
 def outcome(parts: Mapping[str, Any], value: float) -> Any:
     """What an accepted outcome costs, in one bar of its parts, against what it is worth (the dashed line).
 
@@ -91,17 +97,17 @@ def against(curve: pd.DataFrame, turning: float | None) -> Any:
 def cash(flows: Any) -> Any:
     """Cash added up month by month: below zero the investment is not yet earned back. flows: `returns.flows`."""
     hv = look.extension()
+    per, words = thousands(np.cumsum(flows))
     frame = pd.DataFrame({"month": np.arange(len(flows)), "dollars": np.cumsum(flows)})
+    frame["y"] = frame["dollars"] / per
     layers = [
         hv.HLine(0).opts(color=look.TEXT, line_width=1, line_dash="dashed"),
-        hv.Curve(frame, "month", "dollars").opts(
+        hv.Curve(frame, "month", ["y", "dollars"]).opts(
             color=look.ACCENT, line_width=2.5, tools=["hover"],
             hover_tooltips=[("after month", "@month"), ("in all", "@dollars{$0,0}")],
         ),
     ]  # fmt: skip
-    return hv.Overlay(layers).opts(
-        **look.base(260, title="Cash in all", xlabel="months", ylabel="dollars", yformatter="$%g", show_grid=True)
-    )
+    return hv.Overlay(layers).opts(**look.base(260, title="Cash in all", xlabel="months", ylabel=words, show_grid=True))
 
 
 def tornado(frame: pd.DataFrame) -> Any:
@@ -112,21 +118,23 @@ def tornado(frame: pd.DataFrame) -> Any:
         return maps.nothing(f"{title}: none is uncertain")
     base = float(frame["npv"].iloc[0])
     place = np.arange(len(frame))[::-1].astype("float64")
+    per, unit = thousands(frame[["npv_low", "npv_high"]])
     layers = []
     for end, colour in (("low", look.WARN), ("high", look.ACCENT)):
+        value = frame[f"npv_{end}"]
         one = pd.DataFrame({
-            "left": np.minimum(base, frame[f"npv_{end}"]), "bottom": place - 0.36, "right": np.maximum(base, frame[f"npv_{end}"]),
-            "top": place + 0.36, "words": frame["words"], "at": [f"{value:,.4g}" for value in frame[end]],
-            "npv": [dollars(value) for value in frame[f"npv_{end}"]],
+            "left": np.minimum(base, value) / per, "bottom": place - 0.36, "right": np.maximum(base, value) / per,
+            "top": place + 0.36, "words": frame["words"], "at": [f"{number:,.4g}" for number in frame[end]],
+            "npv": [dollars(number) for number in value],
         })  # fmt: skip
         bars = hv.Rectangles(one, ["left", "bottom", "right", "top"], ["words", "at", "npv"], label=f"at its {end} end")
         words = [("", "@words"), ("at", "@at"), ("net present value", "@npv")]
         layers.append(bars.opts(color=colour, line_color=None, tools=["hover"], hover_tooltips=words))
-    layers.append(hv.VLine(base).opts(color=look.TEXT, line_width=1))
+    layers.append(hv.VLine(base / per).opts(color=look.TEXT, line_width=1))
     ticks = list(zip(place, frame["assumption"], strict=True))
     return hv.Overlay(layers).opts(
         **look.base(
-            100 + 28 * len(frame), title=title, xlabel="net present value, dollars", ylabel="", yticks=ticks, xformatter="$%g",
+            100 + 28 * len(frame), title=title, xlabel=f"net present value, {unit}", ylabel="", yticks=ticks,
             ylim=(-0.6, len(frame) - 0.4), legend_position="right",
         )
     )  # fmt: skip
@@ -135,25 +143,26 @@ def tornado(frame: pd.DataFrame) -> Any:
 def likely(values: Any, interval: Mapping[str, float], level: float = 0.9) -> Any:
     """How often each net present value came up, the interval dark, losses orange. values: `returns.simulate`."""
     hv = look.extension()
-    counts, edges = np.histogram(np.asarray(values, dtype="float64"), bins=60)
+    per, unit = thousands(values)
+    counts, edges = np.histogram(np.asarray(values, dtype="float64") / per, bins=60)
     frame = pd.DataFrame(
         {"left": edges[:-1], "zero": 0.0, "right": edges[1:], "share": 100 * counts / max(counts.sum(), 1)}
     )
     middle = (frame["left"] + frame["right"]) / 2
-    inside = (middle >= interval["low"]) & (middle <= interval["high"])
+    inside = (middle >= interval["low"] / per) & (middle <= interval["high"] / per)
     layers = []
     for part, colour, alpha, label in (
         (frame[inside], look.ACCENT, 0.85, f"{100 * level:g} % of the worlds"),
         (frame[~inside], look.ACCENT, 0.3, "the others"),
     ):
         bars = hv.Rectangles(part, ["left", "zero", "right", "share"], label=label)
-        words = [("from", "@left{$0,0}"), ("to", "@right{$0,0}"), ("worlds", "@share{0.0} %")]
+        words = [("from", "@left{$0,0.[0]}"), ("to", "@right{$0,0.[0]}"), ("worlds", "@share{0.0} %")]
         layers.append(bars.opts(color=colour, fill_alpha=alpha, line_color=None, tools=["hover"], hover_tooltips=words))
     if frame["left"].min() < 0 < frame["right"].max():
         layers.append(hv.VLine(0).opts(color=look.BAD, line_width=1.5, line_dash="dashed"))
     return hv.Overlay(layers).opts(
         **look.base(
-            280, title="How sure: net present value of the simulated worlds", xlabel="dollars", ylabel="% of the worlds",
-            xformatter="$%g", ylim=(0, float(frame["share"].max()) * 1.1), legend_position="right",
+            280, title="Net present value of the simulated worlds", xlabel=unit, ylabel="% of the worlds",
+            ylim=(0, float(frame["share"].max()) * 1.1), legend_position="right",
         )
     )  # fmt: skip
