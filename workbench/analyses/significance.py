@@ -21,7 +21,7 @@ CRITICAL = (  # Scholz and Stephens 1987, table 1: level, b0, b1, b2
 )  # fmt: skip
 
 
-class Tested(NamedTuple):
+class Outcome(NamedTuple):
     """A statistic and its p value, each with the leading axes of what was tested."""
 
     statistic: Floats
@@ -33,7 +33,7 @@ def _pair(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Flo
     return a, b
 
 
-def chi_square(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
+def chi_square(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
     """Pearson's chi-square of two samples (2 x k contingency, no correction), k - 1 degrees of freedom of filled cells.
 
     Both sides are samples: the reference is not taken for the truth, which would raise false alarms wherever it is
@@ -49,10 +49,10 @@ def chi_square(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
     with np.errstate(invalid="ignore", divide="ignore"):
         terms = np.where(a + b > 0, (m * a - n * b) ** 2 / ((a + b) * n * m), 0.0)
     value, free = terms.sum(-1), ((a + b) > 0).sum(-1) - 1
-    return Tested(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
+    return Outcome(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
 
 
-def g_test(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
+def g_test(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
     """The likelihood ratio test of two samples: G = 2 sum O ln(O / E) over both rows; chi-square of k - 1 degrees.
 
     Woolf, Ann. Hum. Genet. 21, 1957.
@@ -67,7 +67,7 @@ def g_test(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
     both = (a + b) / (n + m)
     value = 2 * (rel_entr(a, both * n) + rel_entr(b, both * m)).sum(-1)
     free = (both > 0).sum(-1) - 1
-    return Tested(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
+    return Outcome(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
 
 
 def cramer_v(reference: npt.ArrayLike, current: npt.ArrayLike, *, corrected: bool = True) -> Floats:
@@ -91,7 +91,7 @@ def cramer_v(reference: npt.ArrayLike, current: npt.ArrayLike, *, corrected: boo
     return np.where((cells > 1) & (total > 2), np.clip(np.nan_to_num(value), 0, 1), 0.0)
 
 
-def ks_exact(reference: npt.ArrayLike, current: npt.ArrayLike, alternative: str = "two-sided") -> Tested:
+def ks_exact(reference: npt.ArrayLike, current: npt.ArrayLike, alternative: str = "two-sided") -> Outcome:
     """Kolmogorov-Smirnov distance and scipy's p value of two histograms (one pair): exact up to 10,000 values a side.
 
     Ties make the p value careful (too large, never too small). For many windows at once: `distances.ks`, `ks_p`.
@@ -104,10 +104,10 @@ def ks_exact(reference: npt.ArrayLike, current: npt.ArrayLike, alternative: str 
     a, b = (np.asarray(one).astype("int64") for one in (reference, current))
     ranks = np.arange(a.size)
     found = ks_2samp(np.repeat(ranks, a), np.repeat(ranks, b), alternative=alternative)
-    return Tested(np.asarray(found.statistic), np.asarray(found.pvalue))
+    return Outcome(np.asarray(found.statistic), np.asarray(found.pvalue))
 
 
-def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested:
+def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
     """Cramer and von Mises' two-sample test: T, the weighted mean square of F - G; p from the limit law of T.
 
     T is near 1/6 when nothing moved and grows with the sample sizes otherwise. Tied values take their mean rank.
@@ -127,7 +127,7 @@ def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Tested
         usual = (1 + 1 / total) / 6
         spread = (total + 1) * (4 * n * m * total - 3 * (n**2 + m**2) - 2 * n * m) / (45 * total**2 * 4 * n * m)
         z = 1 / 6 + (t - usual) / np.sqrt(45 * spread)
-    return Tested(t, np.clip(1 - _mises(z), 0, 1))
+    return Outcome(t, np.clip(1 - _mises(z), 0, 1))
 
 
 def _ranked(counts: Floats, middle: Floats) -> Floats:
@@ -150,7 +150,7 @@ def _mises(x: Floats) -> Floats:
     return np.where(np.asarray(x) > 0, np.clip(total / (np.pi**1.5 * np.sqrt(at)), 0, 1), 0.0)
 
 
-def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Tested:
+def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Outcome:
     """Anderson and Darling's k-sample test with mid-ranks: the standardised statistic (0: as expected) and p.
 
     samples: counts of each sample over the same ascending cells. More weight in the tails than KS. p is interpolated in
@@ -165,7 +165,7 @@ def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Tested:
     sizes, tied = table.sum(1), table.sum(0)
     k, total = len(table), tied.sum()
     if table.shape[1] < 2 or (sizes == 0).any():
-        return Tested(np.asarray(0.0), np.asarray(1.0))
+        return Outcome(np.asarray(0.0), np.asarray(1.0))
     below = np.cumsum(tied) - tied / 2
     ours = np.cumsum(table, 1) - table / 2
     terms = tied / total * (total * ours - sizes[:, None] * below) ** 2 / (below * (total - below) - total * tied / 4)
@@ -177,7 +177,7 @@ def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Tested:
     p = np.where(
         standard < critical[0], 0.25, np.where(standard > critical[-1], 0.001, np.exp(np.polyval(fit, standard)))
     )
-    return Tested(np.asarray(standard), p)
+    return Outcome(np.asarray(standard), p)
 
 
 def _scholz(sizes: Floats, total: float, k: int) -> float:
@@ -193,7 +193,7 @@ def _scholz(sizes: Floats, total: float, k: int) -> float:
     return float((a * total**3 + b * total**2 + c * total + d) / ((total - 1) * (total - 2) * (total - 3)))
 
 
-def mann_whitney(reference: npt.ArrayLike, current: npt.ArrayLike, *, alternative: str = "two-sided") -> Tested:
+def mann_whitney(reference: npt.ArrayLike, current: npt.ArrayLike, *, alternative: str = "two-sided") -> Outcome:
     """Mann and Whitney's U of the reference (pairs in which it is larger, ties half) and its normal p value.
 
     U runs from 0 to n m, n m / 2 when neither side tends to be larger. With tie and continuity correction.
@@ -214,10 +214,10 @@ def mann_whitney(reference: npt.ArrayLike, current: npt.ArrayLike, *, alternativ
         up, down = (u - n * m / 2 - 0.5) / spread, (u - n * m / 2 + 0.5) / spread
     greater, less = ndtr(-up), ndtr(down)
     p = {"greater": greater, "less": less, "two-sided": np.minimum(1, 2 * np.minimum(greater, less))}[alternative]
-    return Tested(u, np.where(spread > 0, p, 1.0))
+    return Outcome(u, np.where(spread > 0, p, 1.0))
 
 
-def fisher(reference: Sequence[float], current: Sequence[float], *, alternative: str = "two-sided") -> Tested:
+def fisher(reference: Sequence[float], current: Sequence[float], *, alternative: str = "two-sided") -> Outcome:
     """Fisher's exact test of two cells (one pair): the odds ratio (1: the same shares) and p. Fisher 1922.
 
     >>> fisher([6, 0], [0, 6]).p.round(4).item()
@@ -226,12 +226,12 @@ def fisher(reference: Sequence[float], current: Sequence[float], *, alternative:
     from scipy.stats import fisher_exact
 
     found = fisher_exact(np.asarray([reference, current]), alternative=alternative)
-    return Tested(np.asarray(found.statistic), np.asarray(found.pvalue))
+    return Outcome(np.asarray(found.statistic), np.asarray(found.pvalue))
 
 
 def t_test(
     reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike, *, equal_variance: bool = False
-) -> Tested:
+) -> Outcome:
     """Welch's (or, with `equal_variance`, Student's) t of the difference of means, and its two-sided p value.
 
     at: the values of the cells. 0: the same mean. Student 1908; Welch, Biometrika 34, 1947. NaN with fewer than two
@@ -251,7 +251,7 @@ def t_test(
         told += [mean, np.sqrt(square), n]
     with np.errstate(invalid="ignore", divide="ignore"):
         found = ttest_ind_from_stats(*told, equal_var=equal_variance)
-    return Tested(np.asarray(found.statistic), np.asarray(found.pvalue))
+    return Outcome(np.asarray(found.statistic), np.asarray(found.pvalue))
 
 
 def squares(n: npt.ArrayLike, mean: npt.ArrayLike, m2: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
