@@ -20,6 +20,7 @@ NO_RANK = np.zeros(1, np.int32)
 NO_REGISTERS = np.zeros(1, np.uint8)
 WHOLE = ("integer", "boolean", "time")  # kinds that are counted as whole numbers
 NO_INTEGERS = np.zeros(1, np.int64)
+FOLD = 1 << 22  # bins of a column that wait to be added
 
 
 @dataclass(frozen=True)
@@ -253,19 +254,19 @@ class Grouped:
         floats = own.astype(np.float64) if whole_numbers else own
         binning = c.asked.histogram
         if binning and i not in self.scratch:
-            self.scratch[i] = _cells(c.plan.size), np.empty(c.plan.size, np.int32)
-        cells, touched = self.scratch[i] if binning else (NO_CELLS, np.empty(1, np.int32))
+            self.scratch[i] = _cells(c.plan.size), np.zeros((c.plan.size >> 6) + 1, np.uint64)
+        cells, seen = self.scratch[i] if binning else (NO_CELLS, np.zeros(1, np.uint64))
         room = len(own) if binning else 0
         out = tuple(np.empty(room, t) for t in (np.int64, np.int64, np.int64, float, float))
         rank, unrank = c.plan.order if binning else (NO_RANK, NO_RANK)
         used = k.grouped(
             floats, own if whole_numbers else NO_INTEGERS, whole_numbers, starts, c.plan.arrays, rank, unrank,
-            binning, moments, whole, cells, touched, out,
+            binning, moments, whole, cells, seen, out,
         )  # fmt: skip
         self.moments[i, groups] = p.join_moments(self.moments[i, groups], centred(moments))
         self.whole[i, groups] = p.join_whole(self.whole[i, groups], whole)
         if used:
-            group, slot, count, low, high = (x[:used].copy() for x in out)
+            group, slot, count, low, high = (x[:used] if used > 0.6 * room else x[:used].copy() for x in out)
             self.bins[i].append(
                 {
                     "group": groups[group],
@@ -276,8 +277,8 @@ class Grouped:
                     "max": high,
                 }
             )
-            if len(self.bins[i]) > 4 and sum(len(t["low"]) for t in self.bins[i]) > 2 * self.folded[i] + (1 << 20):
-                self.bins[i] = [p.join_bins(_concat(self.bins[i]))]
+            if len(self.bins[i]) > 4 and sum(len(t["low"]) for t in self.bins[i]) > 2 * self.folded[i] + FOLD:
+                self.bins[i] = [self._joined(i)]
                 self.folded[i] = len(self.bins[i][0]["low"])
         if c.asked.p:
             registers = np.zeros((n, 1 << c.asked.p), np.uint8)
@@ -324,11 +325,21 @@ class Grouped:
         if sum(len(x["rank"]) for x in self.registers[i]) > 1 << 21:
             self.registers[i] = [p.join_registers(_concat(self.registers[i]))]
 
+    def _joined(self, i: int) -> p.Ragged:
+        """A column's bins so far in one table; one batch's are in order as they are."""
+        tables = self.bins[i]
+        if len(tables) == 1 and not np.any(tables[0]["group"][1:] < tables[0]["group"][:-1]):
+            return tables[0]
+        n = len(self.groups)
+        return p.join_tables(tables, [np.arange(n)] * len(tables), n)
+
     def partial(self) -> p.Partial:
         n = len(self.groups)
-        bins, tops, registers = [], [], []
+        bins, loose, tops, registers = [], [], [], []
         for i in range(len(self.columns)):
-            bins.append(p.join_bins(_concat(self.bins[i])) if self.bins[i] else p.empty(p.BIN_TYPES))
+            many = sum(len(t["low"]) for t in self.bins[i]) > p.MANY  # then they are moved once, when all are added
+            loose.append(self.bins[i] if many else [])
+            bins.append(self._joined(i) if self.bins[i] and not many else p.empty(p.BIN_TYPES))
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             found = self.registers[i]
             registers.append(p.join_registers(_concat(found)) if found else p.empty(p.REGISTER_TYPES))
@@ -345,7 +356,7 @@ class Grouped:
         codes = np.array(list(self.groups), np.int64).reshape(n, len(self.axes))
         return p.Partial(
             tuple(labels), codes, self.count[:n], self.moments[:, :n], p.carried(self.whole[:, :n]), self.lost[:, :n],
-            self.bound[:, :n], bins, tops, registers,
+            self.bound[:, :n], bins, tops, registers, loose=loose if any(loose) else [],
         )  # fmt: skip
 
 

@@ -17,6 +17,10 @@ from numba import njit
 MANTISSA = np.int64((1 << 52) - 1)
 BLOCK = 2048
 
+DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)  # times a power of two: its place, in the six highest bits
+PLACE = np.zeros(64, np.uint8)
+PLACE[[((1 << i) * int(DE_BRUIJN) & 0xFFFFFFFFFFFFFFFF) >> 58 for i in range(64)]] = np.arange(64)
+
 N, PIVOT, S1, S2, MIN, MAX = range(6)
 MISSING, NAN, POSINF, NEGINF, LOW, HIGH, IMIN, IMAX = range(8)
 
@@ -380,21 +384,23 @@ def partition(values, valid, offset, nulls, codes, starts, out, missing):
 
 
 @njit(nogil=True, cache=True)
-def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, moments, whole, cells, touched, out):
+def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, moments, whole, cells, seen, out):
     """Count one column into many groups, one after the other; returns the number of bins written.
 
-    ``moments`` and ``whole`` have a row a group. ``cells`` is scratch for one group, clean before and after.
+    ``moments`` and ``whole`` have a row a group. ``cells`` (by ``rank``) and ``seen`` (a bit for each of them) are
+    scratch for one group, clean before and after.
     ``out`` is ``(group, bin, count, min, max)``: the groups' bins in the order of ``rank``, the bins' place by value.
     """
     root, nodes, child, direct, _ = plan
-    one = np.empty(1, np.float64)
-    bits = one.view(np.int64)
-    written = 0
+    bits = values.view(np.int64)
+    slots_out, counts_out = out[1], out[2]
+    written = np.uint64(0)
     for g in range(len(starts) - 1):
         a = starts[g]
         b = starts[g + 1]
         n = 0
-        seen = 0
+        first = np.uint64(len(seen))
+        last = np.uint64(0)
         pivot = 0.0
         s1 = 0.0
         s2 = 0.0
@@ -419,19 +425,23 @@ def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, mome
             lo = x if x < lo else lo
             hi = x if x > hi else hi
             if binning:
-                one[0] = x
-                cell = np.uint64(bits[0]) >> np.uint64(52)
-                off = np.uint64((bits[0] >> direct[cell, 0]) + direct[cell, 1])
+                v = bits[i] if bits[i] != -0x8000000000000000 else np.int64(0)
+                cell = np.uint64(v) >> np.uint64(52)
+                off = np.uint64((v >> direct[cell, 0]) + direct[cell, 1])
                 if off < np.uint64(direct[cell, 3]):
                     c = np.int64(off) + direct[cell, 2]
                 else:
-                    c, _ = slot(bits[0], root, nodes, child)
-                if cells[c, 0] == 0.0:
-                    touched[seen] = rank[c]
-                    seen += 1
-                cells[c, 0] += 1.0
-                cells[c, 1] = x if x < cells[c, 1] else cells[c, 1]
-                cells[c, 2] = x if x > cells[c, 2] else cells[c, 2]
+                    c, _ = slot(v, root, nodes, child)
+                r = np.uint64(rank[np.uint64(c)])
+                word = r >> np.uint64(6)
+                seen[word] |= np.uint64(1) << (r & np.uint64(63))
+                first = word if word < first else first
+                last = word if word > last else last
+                cells[r, 0] += 1.0
+                if x < cells[r, 1]:
+                    cells[r, 1] = x
+                if x > cells[r, 2]:
+                    cells[r, 2] = x
         if is_integer:
             for i in range(a, b):
                 e = exact[i]
@@ -446,20 +456,24 @@ def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, mome
             moments[g, 3] = s2
             moments[g, MIN] = lo
             moments[g, MAX] = hi
-        if seen:
-            touched[:seen].sort()
-            for t in range(seen):
-                c = unrank[touched[t]]
-                out[0][written] = g
-                out[1][written] = c
-                out[2][written] = np.int64(cells[c, 0])
-                out[3][written] = cells[c, 1]
-                out[4][written] = cells[c, 2]
-                cells[c, 0] = 0.0
-                cells[c, 1] = np.inf
-                cells[c, 2] = -np.inf
-                written += 1
-    return written
+        if n and binning:
+            for word in range(first, last + np.uint64(1)):
+                flags = seen[word]
+                seen[word] = 0
+                while flags:
+                    low = flags & (~flags + np.uint64(1))
+                    flags ^= low
+                    r = (np.uint64(word) << np.uint64(6)) | np.uint64(PLACE[(low * DE_BRUIJN) >> np.uint64(58)])
+                    out[0][written] = g
+                    slots_out[written] = unrank[r]
+                    counts_out[written] = np.int64(cells[r, 0])
+                    out[3][written] = cells[r, 1]
+                    out[4][written] = cells[r, 2]
+                    cells[r, 0] = 0.0
+                    cells[r, 1] = np.inf
+                    cells[r, 2] = -np.inf
+                    written += np.uint64(1)
+    return np.int64(written)
 
 
 @njit(nogil=True, cache=True)

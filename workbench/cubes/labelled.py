@@ -98,7 +98,8 @@ def to_dataset(
                     rows[key].append(one)
                 rows["column"].append(np.full(len(t["group"]), i, np.int32))
         for key, parts in rows.items():
-            data[f"{PREFIX[dim]}_{key}"] = (dim, np.concatenate(parts) if parts else np.zeros(0, types[key]))
+            one = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, types[key])
+            data[f"{PREFIX[dim]}_{key}"] = (dim, one)
     kept = [(i, plans[c["name"]]) for i, c in enumerate(columns) if c["name"] in plans]
     plan_rows = [np.column_stack([np.full(len(nodes), i), nodes]) for i, nodes in kept]
     stacked = np.concatenate(plan_rows) if plan_rows else np.zeros((0, 6), np.int64)

@@ -22,6 +22,7 @@ SMALLEST, LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 Ragged = dict[str, np.ndarray]
 
+MANY = 1 << 18  # bins that are added by compiled code
 BIN_TYPES = {"group": np.int64, "low": np.int64, "bits": np.uint8, "count": np.int64, "min": float, "max": float}
 TOP_TYPES = {"group": np.int64, "value": object, "count": np.int64}
 REGISTER_TYPES = {"group": np.int64, "index": np.uint16, "rank": np.uint8}
@@ -61,6 +62,7 @@ class Partial:
     tops: list[Ragged] = field(default_factory=list)
     registers: list[Ragged] = field(default_factory=list)
     cross: np.ndarray | None = None  # float64 (3, groups, d, d): co-moments of some columns, see comoments.py
+    loose: list[list[Ragged]] = field(default_factory=list)  # more bins of each column, in tables yet to be added
 
     @property
     def groups(self) -> int:
@@ -72,7 +74,7 @@ def join(parts: Sequence[Partial]) -> Partial:
     # one without groups has nothing to say, not even what its labels are
     parts = [x for x in parts if x.groups] or parts[:1]
     axes = len(parts[0].labels)
-    if len(parts) == 1 and not axes:
+    if len(parts) == 1 and _ordered(parts[0]):
         return parts[0]
     columns = len(parts[0].moments)
     labels, remaps = [], []
@@ -104,10 +106,38 @@ def join(parts: Sequence[Partial]) -> Partial:
         whole,
         lost,
         bound,
-        [join_bins(stack([p.bins[c] for p in parts], where)) for c in range(columns)],
+        [_join_bins(parts, where, groups, c) for c in range(columns)],
         [join_tops(stack([p.tops[c] for p in parts], where)) for c in range(columns)],
         [join_registers(stack([p.registers[c] for p in parts], where)) for c in range(columns)],
         _join_cross(parts, where, groups),
+    )
+
+
+def _join_bins(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: int, column: int) -> Ragged:
+    tables, to = [], []
+    for part, at in zip(parts, where, strict=True):
+        own = [part.bins[column], *(part.loose[column] if part.loose else ())]
+        tables += own
+        to += [at] * len(own)
+    return join_tables(tables, to, groups)
+
+
+def _ordered(part: Partial) -> bool:
+    """Whether labels and groups are in order, as those of a sum are."""
+    if part.loose:
+        return False
+    if not part.labels:
+        return True
+    if not part.groups or any(len(x) != len(unique_labels(x)) or np.any(x != unique_labels(x)) for x in part.labels):
+        return False
+    key, sizes = part.codes[:, 0], [len(x) for x in part.labels]
+    if np.prod(sizes, dtype=float) > 2.0**62:
+        return False
+    for a in range(1, len(sizes)):
+        key = key * sizes[a] + part.codes[:, a]
+    # groups in order, none twice, and no label without one
+    return bool(np.all(key[1:] > key[:-1])) and all(
+        len(np.unique(part.codes[:, a])) == size for a, size in enumerate(sizes)
     )
 
 
@@ -201,6 +231,15 @@ def carried(whole: np.ndarray) -> np.ndarray:
     whole[..., HIGH] += whole[..., LOW] >> 32
     whole[..., LOW] &= 0xFFFFFFFF
     return whole
+
+
+def join_tables(tables: Sequence[Ragged], where: Sequence[np.ndarray], groups: int) -> Ragged:
+    """The bins of some tables added, their groups renumbered; compiled where there are many, which is worth loading."""
+    if sum(len(t["low"]) for t in tables) < MANY:
+        return join_bins(stack(tables, where))
+    from workbench.cubes.merging import merged
+
+    return merged(tables, where, groups)
 
 
 def join_bins(t: Ragged) -> Ragged:

@@ -151,7 +151,8 @@ def make_plan(
 
     sample: float64 values, any order; NaN and infinities are left out.
     bins: about how many bins to spend; sign-and-exponent cells share them by the sample's mass in each.
-    relative: the widest bin allowed, as a fraction of its values (0.001: quantiles to 0.1 %); None for no such limit.
+    relative: the width of a bin, as a fraction of its values (0.001: quantiles to 0.1 %), and then no bin is finer, for
+        the cubes of very many groups; None: by mass alone.
     whole_numbers: integers: a bin is never cut finer than one integer.
     bounds: smallest and largest value of the whole column, where known: integers in a range below `exact` (or `bins`)
         have a bin each.
@@ -178,12 +179,15 @@ def make_plan(
     for cell, m in _cells(sample):
         floor = min(MANTISSA_BITS, max(0, MANTISSA_BITS - ((cell & 0x7FF) - 1023))) if whole_numbers else 0
         target = max(64, int(bins * len(m) / len(sample)))
-        inner.append((m, floor))
-        nodes.append(_fine(_range(cell, -1, m, target, floor, relative, len(m) > 1), m, floor, heavy))
+        node = _range(cell, -1, m, target, floor, relative, len(m) > 1)
+        if relative is None:
+            inner.append((m, floor))
+            node = _fine(node, m, floor, heavy)
+        nodes.append(node)
     at = ROOTS
     spare = 4 * bins
     k = 0
-    while k < len(nodes):
+    while k < len(inner):
         m, floor = inner[k]
         _, _, shift, low, n = nodes[k]
         for b in _heavy(m, nodes[k], heavy) if shift > floor else ():
@@ -257,7 +261,7 @@ def _range(
     floor = min(floor, MANTISSA_BITS)
     shift = max(floor, int(last - first).bit_length() - max(1, int(target).bit_length() - 1), 0)
     if relative is not None and len(m) > 1:
-        shift = max(floor, min(shift, MANTISSA_BITS - int(np.ceil(-np.log2(2 * relative)))))
+        shift = max(floor, MANTISSA_BITS - int(np.ceil(-np.log2(2 * relative))))
     if within is not None:
         shift = min(shift, within[1] - 1)
     low = first >> shift

@@ -70,8 +70,11 @@ def quantile(cube: xr.Dataset, q: float | Sequence[float], column: str | None = 
 
 
 def _quantiles(t: p.Ragged, groups: int, qs: np.ndarray) -> np.ndarray:
-    order = np.lexsort((t["low"], t["group"]))
-    group, count, low, high = (t[k][order] for k in ("group", "count", "min", "max"))
+    group, key = t["group"], t["low"]
+    if np.any((group[1:] < group[:-1]) | ((group[1:] == group[:-1]) & (key[1:] < key[:-1]))):
+        order = np.lexsort((key, group))
+        t = {k: one[order] for k, one in t.items()}
+    group, count, low, high = (t[k] for k in ("group", "count", "min", "max"))
     running = np.cumsum(count)
     start = np.searchsorted(group, np.arange(groups))
     stop = np.searchsorted(group, np.arange(groups), side="right")

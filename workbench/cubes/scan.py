@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.cubes.counting import Column
 
 SAMPLE = 65_536
+TASK_ROWS = 1 << 24  # what a worker that is lost has counted in vain, at most
 RANK_LIMIT = 1e-3  # of a pass without axes
 
 
@@ -160,7 +161,8 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
         from workbench.cubes.comoments import count_pieces
     if not pieces:
         return count_pieces(table, [], columns, axes)
-    shares = share(pieces, crew.size * (1 if crew.local else 4))
+    rows = sum(x.rows or 0 for x in pieces)
+    shares = share(pieces, crew.size if crew.local else max(2 * crew.size, -(-rows // TASK_ROWS)))
     # a table in memory sends each worker elsewhere its own rows only
     own = [table if crew.local or not hasattr(table, "part") else table.part(s) for s in shares]
     tasks = [(t, s, columns, axes) for t, s in zip(own, shares, strict=True)]
