@@ -74,3 +74,9 @@ def test_a_dear_day_is_found_and_a_weekend_is_not():
     assert found.loc[0, "over_micro"] == pytest.approx(20_000_000, rel=0.2)
     assert found.loc[0, "words"].startswith("model=a at 2026-03-11: $")
     assert budget.unusual(quiet.iloc[:3]).empty
+
+
+def test_no_days_at_all_are_said():
+    told = budget.month(daily([]).assign(segment=""), 5)
+    assert (told.spent_micro, told.expected_micro) == (0, None)
+    assert "no month to forecast" in told.words

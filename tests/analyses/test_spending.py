@@ -77,6 +77,8 @@ def test_exceptions_are_named_in_the_headline(example):
     found = statement.exceptions_by_reason(priced.exceptions)
     figures = {name: value for name, value, *_ in statement.headline(lines, found, (1, True, ""), 0, 0)}
     assert figures["exceptions"] == f"{priced.unpriced:,} unknown model"
+    none = statement.headline(lines.iloc[:0], found, (1, True, ""), 0, 0)
+    assert none[0][:3] == ("cost", None, "USD")  # not known, and not 0
     assert "None is dropped" in statement.exception_words(found)
 
 

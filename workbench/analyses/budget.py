@@ -115,7 +115,10 @@ def month(daily: pd.DataFrame, budget_micro: int, until: Any = None) -> Forecast
     """`forecast` over the month (UTC) that holds the newest window; daily: rows of (window, micro)."""
     known = daily.loc[~daily["window"].isin(["", OUTSIDE]), "window"]
     if not len(known):
-        raise WorkbenchError("no request has a time, so there is no month to forecast; check the time column")
+        empty = pd.DataFrame({"day": pd.to_datetime([], utc=True), "micro": np.zeros(0)})
+        return Forecast(
+            0, None, None, None, None, "", empty, "no priced request has a time, so there is no month to forecast"
+        )
     start = pd.Timestamp(known.max()).normalize().replace(day=1)
     return forecast(daily, start, start + pd.offsets.MonthBegin(1), budget_micro=budget_micro, until=until)
 

@@ -117,9 +117,7 @@ def headline(
     each = units.set_index("unit")["dollars"]
     found: list[Figure] = [("net present value", told["npv"], "USD", (told["npv"] or 0.0) > 0, f"over {months} months")]
     rate = told["irr"]
-    found.append(
-        ("return a year (IRR)", None if rate is None else round(100 * rate, 1), "%", None, "none where no rate fits")
-    )
+    found.append(("return a year (IRR)", _irr(rate), "%", None, "none where no rate fits"))
     back = told["payback"]
     found.append(
         ("payback", "never" if back is None else round(back, 1), "" if back is None else "months", back is not None, "")
@@ -133,6 +131,11 @@ def headline(
     words = f"{fleet[0]} GPUs would be busy {100 * fleet[1]:.0f} % of the time"
     found.append(("break-even of own GPUs", round(100 * edge, 1) if np.isfinite(edge) else None, "% busy", None, words))
     return found
+
+
+def _irr(rate: float | None) -> float | str | None:
+    """A rate of return in percent; one that says no more than "at once" is not written out."""
+    return None if rate is None else round(100 * rate, 1) if rate < 100 else "over 10,000"
 
 
 def answer(told: Mapping[str, float | None], sure: Mapping[str, float], months: int, given: Mapping[str, float]) -> str:

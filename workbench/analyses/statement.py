@@ -17,6 +17,11 @@ Figure = tuple[str, Any, str, bool | None, str]
 IDLE = "(idle)"
 
 
+def words(**texts: str) -> dict[str, str] | None:
+    """The texts that say something, for `read_usage(given=...)`; None where none does."""
+    return {name: text for name, text in texts.items() if text} or None
+
+
 def gpu_rates(
     hours: pd.DataFrame | None, own: Mapping[str, float], provider: str, term: str, today: date | None = None
 ) -> tuple[dict[str, int], str]:
@@ -26,18 +31,18 @@ def gpu_rates(
     """
     from workbench.analyses import gpu_prices
 
-    found, words = {}, []
+    found, said = {}, []
     for model in dict.fromkeys([] if hours is None else hours["gpu_model"]):
         if model in own:
             found[model] = round(own[model] * MICRO)
-            words.append(f"{model} at {say(found[model])} an hour, as agreed")
+            said.append(f"{model} at {say(found[model])} an hour, as agreed")
         else:
             one = gpu_prices.gpu_price(model, provider, term)
             found[model] = one.micro
-            words.append(
+            said.append(
                 f"{model} at {say(one.micro)} an hour ({one.provider}, {one.term}, as of {one.as_of}; {one.source})"
             )
-    return found, "; ".join(words)
+    return found, "; ".join(said)
 
 
 def prices_used(priced: Any, gpus: str = "") -> pd.DataFrame:
@@ -165,7 +170,10 @@ def headline(
     `budget.Forecast`; budget: dollars, 0 for none. compared, billed: `reconcile.compare` and `reconcile.bill_lines`.
     """
     exact = sum(int(one) for one in lines_of["pico"])
-    told: list[Figure] = [("cost", exact / PICO, "USD", None, f"exactly {say(exact, PICO, -1)}")]
+    cost, note = (
+        (exact / PICO, f"exactly {say(exact, PICO, -1)}") if len(lines_of) else (None, "no request has a price")
+    )
+    told: list[Figure] = [("cost", cost, "USD", None, note)]
     count = int(exceptions_of["requests"].sum()) if len(exceptions_of) else 0
     each = zip(exceptions_of["reason"], exceptions_of["requests"], strict=True)
     listed = ", ".join(f"{number:,} {reason}" for reason, number in each)

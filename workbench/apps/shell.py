@@ -173,15 +173,15 @@ def number(value: Any) -> str:
 
 
 def money(dollars: float) -> str:
-    """Dollars for reading: to the cent below a million, smaller amounts to three significant digits.
+    """Dollars for reading: to the cent below 100,000, smaller amounts to three significant digits.
 
-    >>> money(1234.567), money(-0.5), money(0.001234), money(0), money(1234567.8)
-    ('$1,234.57', '\u2212$0.50', '$0.00123', '$0.00', '$1,234,568')
+    >>> money(1234.567), money(-0.5), money(0.001234), money(0), money(123456.7)
+    ('$1,234.57', '\u2212$0.50', '$0.00123', '$0.00', '$123,457')
     """
     size = abs(dollars)
     shown = (
         f"{size:,.0f}"
-        if size >= 1e6
+        if size >= 1e5
         else f"{size:,.2f}"
         if size >= 0.1 or size == 0
         else f"{size:.{2 - int(f'{size:e}'.split('e')[1])}f}"

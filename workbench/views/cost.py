@@ -130,7 +130,7 @@ def waterfall(steps: pd.DataFrame, title: str, ends: Sequence[str] = ("before", 
     frame["right"] = frame[["start", "end"]].max(axis=1) / MICRO
     whole = frame.index.isin([0, len(frame) - 1])
     shown = _cents if abs(frame["micro"].iloc[0]) >= MICRO else dollars
-    plus = ["" if ends_ or micro <= 0 else "+" for ends_, micro in zip(whole, frame["micro"], strict=True)]
+    plus = ["" if ends_ or micro < MICRO // 200 else "+" for ends_, micro in zip(whole, frame["micro"], strict=True)]
     frame["cost"] = [sign + shown(micro) for sign, micro in zip(plus, frame["micro"], strict=True)]
     kinds = np.where(whole, "whole", np.where(frame["micro"] > 0, "up", "down"))
     low, high, axis = min(0.0, float(frame["left"].min())), float(frame["right"].max()) or 1.0, "dollars"
@@ -181,13 +181,15 @@ def explained(steps: pd.DataFrame) -> pd.DataFrame:
     rows = [("change", change)] + [(one["step"], int(one["micro"])) for one in inner.to_dict("records")]
     shown = _cents if int(steps["micro"].iloc[0]) >= MICRO else dollars
     share = [_percent(micro / change) if change else "–" for _, micro in rows]
-    signs = [f"{'+' if micro > 0 else ''}{shown(micro)}" for _, micro in rows]
+    signs = [f"{'+' if micro > 0 and shown(micro)[0] == '$' else ''}{shown(micro)}" for _, micro in rows]
     return pd.DataFrame({"effect": [name for name, _ in rows], "dollars": signs, "share": share})
 
 
 def burn(days: pd.DataFrame, budget_micro: int, title: str = "Budget") -> Any:
     """Cost so far, what is expected with its interval, and the budget as a dashed line. days: `budget.Forecast.days`."""
     hv = look.extension()
+    if days.empty:
+        return maps.nothing(f"{title}: no days to show")
     frame = days.assign(day=days["day"].dt.tz_localize(None) + pd.Timedelta(days=1))
     for name in ("micro", "expected", "low", "high"):
         frame[name] = frame.get(name, pd.Series(np.nan, index=frame.index)).astype("float64") / MICRO
