@@ -109,3 +109,11 @@ def test_rows_without_a_time_need_a_day_and_nobody_is_billed_without_an_account(
     with pytest.raises(WorkbenchError, match="billing account"):
         focus_rows.rows(lines, focus_rows.Account(""))
     assert list(focus_rows.rows(lines.iloc[:0], ACCOUNT).columns) == list(focus_rows.COLUMNS)
+
+
+def test_a_run_leaves_both_files(model, tmp_path):
+    lines = lines_of(example(), SOLORA)
+    assert focus_rows.leave(tmp_path, lines, "", "MS") == focus_rows.leave(None, lines, "acct", "MS") == []
+    csv, parquet = focus_rows.leave(tmp_path, lines, "acct", "MS")
+    assert problems(read(csv), model) == []
+    assert sum(pq.read_table(parquet).column("BilledCost").to_pylist()) * 10**12 == cost.bill(lines)

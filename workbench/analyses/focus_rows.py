@@ -219,3 +219,19 @@ def _text(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
     return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, pd.Timestamp) else str(value)
+
+
+def leave(folder: Path | None, lines: pd.DataFrame, account: str, every: str, draft: bool = False) -> list[Path]:
+    """The bill's lines left in a run's folder as results/focus.csv and results/focus.parquet; gives their paths.
+
+    Nothing without a folder or an account. Lines without a time are charged to the day of the newest that has one.
+    """
+    if folder is None or not account or not len(lines):
+        return []
+    timed = sorted(set(lines["window"]) - {"", OUTSIDE})
+    told = rows(lines, Account(account), every, draft=draft, missing_time=timed[-1][:10] if timed else "")
+    (folder / "results").mkdir(exist_ok=True)
+    return [
+        write_csv(told, folder / "results" / "focus.csv"),
+        write_parquet(told, folder / "results" / "focus.parquet"),
+    ]
