@@ -170,3 +170,7 @@ def scheduler(tmp_path, monkeypatch):
     for one in made:
         stop_all(one, 0.0)
         one.engine.dispose()
+
+
+# programs that the tests start, not tests
+collect_ignore = ["stub_run.py", "fast_scheduler.py"]

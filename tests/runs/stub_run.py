@@ -28,17 +28,19 @@ told = {
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
 with (runs / "begun.txt").open("a") as log:
     log.write(f"{told['scheduled']['entry']} {told['scheduled']['window']} {told['scheduled']['attempt']}\n")
-time.sleep(seconds)
+end, died = time.monotonic() + seconds, False
+while time.monotonic() < end and not died:
+    time.sleep(0.01)
+    died = child.poll() is not None
 (folder / "half.bin").write_bytes(b"x" * 100_000)
 child.kill()
 child.wait()
 del told["process"]
 if "fail" in sys.argv:
     told["error"] = {"name": "KeyError", "message": "'x'", "cell": 3, "id": "cell-3", "line": "rows['x']"}
-told |= {
-    "status": "failed" if "fail" in sys.argv else "good",
-    "headline": [{"name": "rows", "value": 3, "unit": "rows"}],
-}
+if died:
+    told["error"] = {"name": "kernel died", "message": "the kernel died", "cell": 1, "id": "cell-1", "line": "x"}
+told |= {"status": "failed" if "error" in told else "good", "headline": [{"name": "rows", "value": 3, "unit": "rows"}]}
 (folder / "run.json").write_text(json.dumps(told))
 folder.rename(folder.with_name(folder.name[1 : -len(".partial")]))
-sys.exit("fail" in sys.argv)
+sys.exit("error" in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_retries_by_kind_of_failure(scheduler):
                 .order_by(attempts.c.number)
             )
         )
-    assert [round(b - a) for a, b in zip(begun, begun[1:], strict=False)] == [60, 120, 240]
+    assert [round(b - a) for a, b in itertools.pairwise(begun)] == [60, 120, 240]
 
 
 def test_dependencies_wait_and_a_failure_is_passed_on(scheduler):

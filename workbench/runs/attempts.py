@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from workbench.errors import WorkbenchError
 from workbench.runs.records import NAME, Record, read_record, since_of
 
 VARIABLE = "WORKBENCH_SCHEDULED"
@@ -102,7 +103,7 @@ def over(attempt: Attempt) -> bool:
     """Whether the process of an attempt is gone."""
     if attempt.process is not None:
         return attempt.process.poll() is not None
-    since = since_of(attempt.pid)
+    since = since_of(attempt.pid) if attempt.pid > 0 else None  # 0: none was written down, so none went on
     return since is None or abs(since - attempt.since) > 2
 
 
@@ -116,8 +117,9 @@ def ask(attempt: Attempt, why: str, clock: float, number: int = signal.SIGTERM) 
 
 
 def _signal(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
+    if pid > 0:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
 
 
 def sweep(attempt: str) -> int:
@@ -162,13 +164,14 @@ def scheduled(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | N
         return None
 
 
-def find_record(runs: Path, notebook: str, attempt: str, started: float) -> Record | None:
-    """The finished run that an attempt has left, None where there is none."""
-    first = datetime.fromtimestamp(started - 2, UTC).strftime("%Y%m%dT%H%M%SZ")
+def find_record(runs: Path, notebook: str, attempt: str, since: float) -> Record | None:
+    """The finished run that an attempt has left, whose process began at ``since``; None where there is none."""
+    first = datetime.fromtimestamp(max(0.0, since - 3600), UTC).strftime("%Y%m%dT%H%M%SZ")  # clocks are set back, too
     with suppress(FileNotFoundError):
-        for folder in (runs / notebook).iterdir():
-            if NAME.fullmatch(folder.name) and folder.name >= first:
-                record = read_record(folder)
+        names = [one for one in os.listdir(runs / notebook) if NAME.fullmatch(one) and one >= first]
+        for name in sorted(names, reverse=True):
+            with suppress(WorkbenchError):
+                record = read_record(runs / notebook / name)
                 if (record.told.get("scheduled") or {}).get("attempt") == attempt:
                     return record
     return None
@@ -179,10 +182,10 @@ def settle(attempt: Attempt, runs: Path) -> Outcome:
     from workbench.runs.execute import close_stale
 
     sweep(attempt.id)
-    record = find_record(runs, attempt.notebook, attempt.id, attempt.started)
+    record = find_record(runs, attempt.notebook, attempt.id, attempt.since)
     if record is None and (runs / attempt.notebook).is_dir():
         close_stale(runs / attempt.notebook)
-        record = find_record(runs, attempt.notebook, attempt.id, attempt.started)
+        record = find_record(runs, attempt.notebook, attempt.id, attempt.since)
     code = attempt.process.poll() if attempt.process is not None else None
     outcome = _outcome(attempt, record, code)
     if outcome.state == "good":

@@ -91,14 +91,16 @@ def run_notebook(
     stop: Stop | None = None,
     say: Callable[[str], Any] = lambda line: None,
     bar: bool = False,
+    again: str | None = None,
 ) -> Record:
     """The record of one execution in `runs/<notebook>/<UTC time>/`: notebook.ipynb, run.json, what the notebook left.
 
     `given` are the parameters that papermill injects, already typed (see `parameters.resolve`); `used` the ones the run
     will have, kept in the record when the notebook does not come as far as `begin`. `timeout` is a deadline in seconds
-    for the whole run. `report(executed notebook, folder)` writes the report; if it raises, the run keeps its status and
-    the record says so. A notebook that fails, a kernel that dies, an interrupt and a deadline all give a record of
-    status "failed" whose `error` tells them apart; only a folder that cannot be made or written raises (OSError).
+    for the whole run, `again` the folder of the run that this one repeats. `report(executed notebook, folder)` writes the
+    report; if it raises, the run keeps its status and the record says so. A notebook that fails, a kernel that dies, an
+    interrupt and a deadline all give a record of status "failed" whose `error` tells them apart; only a folder that
+    cannot be made or written raises (OSError).
     """
     notebook = Path(notebook)
     parent = Path(runs) / notebook.stem
@@ -121,6 +123,7 @@ def run_notebook(
         "ended": None,
         "headline": [],
         "process": process(os.getpid()),
+        **({"again": again} if again else {}),
         **({"scheduled": told_by} if (told_by := scheduled(os.environ)) else {}),
     }
     (folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
@@ -282,7 +285,7 @@ def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
                 one.update(status="failed" if one["cell"] == error["cell"] else "not run")
         if stop.reason:
             _put_right(folder)
-    return {**found, **work.report, **_software(), "cells": cells}
+    return {**found, **work.report, **software(), "cells": cells}
 
 
 def _truth(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
@@ -366,7 +369,8 @@ def _kernel_told(folder: Path) -> dict[str, Any]:
     return {**told, "source": first["source"], "source_version": first["version"]}
 
 
-def _software() -> dict[str, Any]:
+def software() -> dict[str, Any]:
+    """The versions of Python and of the libraries that figures depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}

@@ -236,7 +236,8 @@ def _recover(s: Scheduler) -> None:
     """
     now, here = s.clock.now(), s.process["host"]
     for one in ledger.others(s.engine, s.owner):
-        dead = one.host == here and alive({"host": here, "pid": one.owner_pid or -1, "since": one.owner_since}) is False
+        owner = {"host": here, "pid": one.owner_pid, "since": one.owner_since} if one.owner_pid else None
+        dead = one.host == here and alive(owner) is False
         if not dead and now <= one.lease:
             continue
         if one.host != here and now <= one.deadline + 2 * s.margin:
@@ -252,7 +253,7 @@ def _recover(s: Scheduler) -> None:
             one.logical,
             stem,
             one.tries,
-            one.pid or -1,
+            one.pid or 0,
             one.since or 0.0,
             one.started,
             one.deadline,
@@ -369,7 +370,7 @@ def _start(s: Scheduler, entry: Entry, window: Any) -> bool:
         environment = {**attempts.environment(entry.name, window.logical, name), **run_environment(entry, window)}
         started = attempts.start(command, environment, log, ready, entry.memory)
     except (WorkbenchError, OSError) as error:
-        one = Attempt(*told, -1, 0.0, now, now + entry.timeout, log)
+        one = Attempt(*told, 0, 0.0, now, now + entry.timeout, log)
         kind = "refused" if isinstance(error, WorkbenchError) else attempts.kind_of("", str(error))
         _write_down(s, one, Outcome("failed", kind, f"the run could not be started: {error}"))
         return True
