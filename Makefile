@@ -22,7 +22,7 @@ help: ## list the targets
 
 # ---- what people come for ------------------------------------------------------------------------------------------
 
-demo: $(VENV)/.demo ## example tables, five runs, and their pages at http://localhost:5006 (DEMO_SERVE=0: without serving)
+demo: $(VENV)/.demo ## example tables, seven runs, and their pages at http://localhost:5006 (DEMO_SERVE=0: without serving)
 	@$(BIN)/python -m workbench.demo --runs "$(RUNS)" --port "$(PORT)"
 
 test: $(VENV)/.test ## every check: style, types, unit, property, docs, pages in headless Chromium, notebooks
