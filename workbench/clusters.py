@@ -7,6 +7,8 @@ the counting is the same program on all of them.
 from __future__ import annotations
 
 import os
+import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -45,9 +47,37 @@ class Workers:
 
         Ctrl-C, or a task that raises, stops the others between two batches and leaves none behind.
         """
-        if self.local:
-            return _threads(self.size, count, tasks, join, pieces, progress)
-        return _distributed(self.client, count, tasks, join, pieces, progress)
+        with _interruptible() as stop:
+            if self.local:
+                return _threads(self.size, count, tasks, join, pieces, progress, stop)
+            return _distributed(self.client, count, tasks, join, pieces, progress, stop)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, instead of an exception wherever the main thread happens to be.
+
+    Raised in a finaliser or between two locks, a KeyboardInterrupt is lost or leaves them locked; looked for between two
+    batches it always stops the pass. A second Ctrl-C is raised at once.
+    """
+    stop = threading.Event()
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield stop
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            usual(number, frame)
+        stop.set()
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def _bar(pieces: Sequence[Any], progress: bool | None) -> Any:
@@ -62,10 +92,17 @@ def _bar(pieces: Sequence[Any], progress: bool | None) -> Any:
     )  # fmt: skip
 
 
-def _threads(size: int, count: Any, tasks: Sequence[tuple], join: Any, pieces: Sequence[Any], progress: Any) -> Any:
+def _threads(
+    size: int,
+    count: Any,
+    tasks: Sequence[tuple],
+    join: Any,
+    pieces: Sequence[Any],
+    progress: Any,
+    stop: threading.Event,
+) -> Any:
     from dask.threaded import get
 
-    stop = threading.Event()
     lock = threading.Lock()
     with _bar(pieces, progress) as bar:
 
@@ -110,9 +147,9 @@ def _tree(graph: dict[str, tuple], keys: list[str], join: Any) -> str:
     return keys[0]
 
 
-def _distributed(client: Any, count: Any, tasks: Sequence[tuple], join: Any, pieces: Any, progress: Any) -> Any:
-    from distributed import as_completed
-
+def _distributed(
+    client: Any, count: Any, tasks: Sequence[tuple], join: Any, pieces: Any, progress: Any, stop: threading.Event
+) -> Any:
     futures = [client.submit(count, *t, pure=False, retries=2) for t in tasks]
     weight = {
         f.key: sum(p.rows if p.rows is not None else p.nbytes for p in t[1])
@@ -121,18 +158,34 @@ def _distributed(client: Any, count: Any, tasks: Sequence[tuple], join: Any, pie
     everything = list(futures)
     try:
         with _bar(pieces, progress) as bar:
-            for done in as_completed(futures, loop=client.loop):
-                if done.status == "error":
+            for done in _done(futures, stop):
+                if done.status != "finished":
                     done.result()
                 bar.update(weight[done.key])
         while len(futures) > 1:
             groups = [futures[i : i + FAN_IN] for i in range(0, len(futures), FAN_IN)]
             futures = [client.submit(join, g, pure=False) for g in groups]
             everything += futures
-        return futures[0].result()
+        return next(_done(futures, stop)).result()
     except BaseException:
         client.cancel(everything, force=True)
         raise
+
+
+def _done(futures: Sequence[Any], stop: threading.Event) -> Iterator[Any]:
+    """The futures as they end; KeyboardInterrupt once ``stop`` is set."""
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for one in futures:
+        one.add_done_callback(ended.put)
+    left = len(futures)
+    while left:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        try:
+            yield ended.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        left -= 1
 
 
 @contextmanager
