@@ -1,11 +1,13 @@
 """A store that a cube grows in: each pass counts only the files that the store has not seen.
 
 A folder holds one cube file a *leaf* (the counts of one large file, or of some small ones), merged cubes of eight leaves
-or merges each, and ``manifest.json``, which names what belongs together. Cube files are never changed; a commit is the
-atomic replacement of the manifest, so that a reader, and a kill at any moment, see the state before or after it.
+or merges each, the total of them all, and ``manifest.json``, which names what belongs together. Cube files are never
+changed; a commit is the atomic replacement of the manifest, so that a reader, and a kill at any moment, see the state
+before or after it.
 
-Adding a day reads its rows, writes its leaf and now and then merges eight cubes: the cost does not grow with the days
-that are stored, but for the sum that is asked for at the end.
+Adding a day reads its rows, writes its leaf, adds it to the total and now and then merges eight cubes: the cost does not
+grow with the days that are stored. The merges are there for a rewritten file, whose counts cannot be taken out of a
+total: what is left is then summed from a few of them.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def count_onto(
     that is gone.
     """
     from workbench.clusters import workers
-    from workbench.cubes.algebra import plans_of
+    from workbench.cubes.algebra import add, plans_of
     from workbench.cubes.scan import finished, plan_columns, run
     from workbench.cubes.store import open_cube, save_cube
 
@@ -61,7 +63,7 @@ def count_onto(
     folder.mkdir(parents=True, exist_ok=True)
     with _writer(folder):
         state = _manifest(folder)
-        first = open_cube(folder / next(iter(state["leaves"]))) if state["leaves"] else None
+        first = open_cube(folder / (state["total"] or next(iter(state["leaves"])))) if state["leaves"] else None
         columns = plan_columns(table, axes, of, first if first is not None else plan)
         if first is not None and plans_of(first):
             _same_recipe(folder, first, table, columns, axes)
@@ -69,23 +71,30 @@ def count_onto(
         by_file: dict[int, list] = {}
         for piece in table.pieces():
             by_file.setdefault(piece.file, []).append(piece)
+        fresh: list[xr.Dataset] = []
+        total = first if state["total"] and not recounted else None
         if todo:
             with workers(cluster) as crew:
                 for group in todo:
                     pieces = [x for i in group for x in by_file.get(i, [])]
                     part = run(table, pieces, columns, axes, crew, progress)
                     name = f"leaf-{secrets.token_hex(8)}.nc"
-                    save_cube(finished(part, table, columns, axes), folder / name)
+                    fresh.append(finished(part, table, columns, axes))
+                    save_cube(fresh[-1], folder / name)
                     files = {table.files[i].relative: _content(table.files[i]) for i in group}
                     state["leaves"][name] = files
                     state["nodes"].append({"file": name, "level": 0, "leaves": [name]})
             _merge(folder, state)
+            total = _of_nodes(folder, state) if total is None else add(total, *fresh)
+            state["total"] = f"total-{secrets.token_hex(8)}.nc"
+            save_cube(total, folder / state["total"])
             state["commits"] += 1
             state["committed"] = datetime.now(UTC).isoformat(timespec="seconds")
             state["source_version"] = str(table.version)
             _commit(folder, state)
             _sweep(folder, state)
-        total = _sum(folder, state)
+        elif total is None and state["leaves"]:
+            total = _of_nodes(folder, state)
     if total is None:
         return finished(run(table, [], columns, axes, None, progress), table, columns, axes)
     total.attrs["source"] = str(table.source)
@@ -98,31 +107,31 @@ def count_onto(
 
 def open_store(folder: str | Path) -> xr.Dataset:
     """The sum of all that a store holds. Raises WorkbenchError when there is no store in the folder."""
+    from workbench.cubes.store import open_cube
+
     folder = Path(folder)
     for _ in range(5):
         state = _manifest(folder)
         if not state["leaves"]:
             raise WorkbenchError(f"There is no cube store at {folder}; cube(table, onto={str(folder)!r}) makes one.")
         try:
-            total = _sum(folder, state)
+            return open_cube(folder / state["total"]) if state["total"] else _of_nodes(folder, state)
         except WorkbenchError:
             if _manifest(folder)["commits"] == state["commits"]:
                 raise
             continue  # a writer has committed meanwhile
-        assert total is not None
-        return total
     raise WorkbenchError(f"The store at {folder} changes faster than it can be read; try again.")
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.exists():
-        return {"format": 1, "commits": 0, "leaves": {}, "nodes": []}
+        return {"format": 1, "commits": 0, "leaves": {}, "nodes": [], "total": ""}
     try:
         state = json.loads(path.read_text())
         if state["format"] != 1:
             raise KeyError(state["format"])
-        return state
+        return {"total": "", **state}
     except (ValueError, KeyError, TypeError) as error:
         raise WorkbenchError(f"{path} is not the manifest of a cube store ({error!r}); name another folder.") from error
 
@@ -199,19 +208,18 @@ def _merge(folder: Path, state: dict[str, Any]) -> None:
         state["nodes"] = [n for n in state["nodes"] if n not in chosen] + [node]
 
 
-def _sum(folder: Path, state: dict[str, Any]) -> xr.Dataset | None:
+def _of_nodes(folder: Path, state: dict[str, Any]) -> xr.Dataset:
     from workbench.cubes.algebra import add
     from workbench.cubes.store import open_cube
 
-    cubes = [open_cube(folder / n["file"]) for n in state["nodes"]]
-    return add(*cubes) if cubes else None
+    return add(*[open_cube(folder / n["file"]) for n in state["nodes"]])
 
 
 def _sweep(folder: Path, state: dict[str, Any]) -> None:
     """Remove cube files that no manifest names, once no reader of the one before can want them."""
-    wanted = {n["file"] for n in state["nodes"]} | set(state["leaves"])
+    wanted = {n["file"] for n in state["nodes"]} | set(state["leaves"]) | {state["total"]}
     for path in folder.iterdir():
-        ours = path.name.startswith(("leaf-", "merge-", ".leaf-", ".merge-", ".manifest."))
+        ours = path.name.startswith(("leaf-", "merge-", "total-", ".leaf-", ".merge-", ".total-", ".manifest."))
         if ours and path.name not in wanted and time.time() - path.stat().st_mtime > KEPT:
             path.unlink(missing_ok=True)
 
