@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
+from workbench.runs import commands as scheduling
 
 if TYPE_CHECKING:
     from workbench.runs.execute import Stop
@@ -69,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--no-report", action="store_true", help="leave report.html out")
     run.add_argument("--parameters", dest="listed", action="store_true", help="list the notebook's parameters and stop")
+    run.add_argument("--at", metavar="TIME", help="fill {{ day }}-like dates of -p in: now, or as in 2026-11-23T02:30Z")
+    run.add_argument("--zone", default="UTC", metavar="NAME", help="time zone of these dates (default: UTC)")
     run.set_defaults(command=_run)
 
     show = commands.add_parser("show", help="tell what a run did", description="Tells what a run did and found.")
@@ -114,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     examples.set_defaults(command=_examples)
 
     _detectable_command(commands)
+    scheduling.add(commands, _write_report, _drift_states)
 
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)
@@ -162,8 +166,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.listed:
         print(parameters.listing(known.values(), bounds))
         return GOOD
+    texts = scheduling.dated(options.parameters, options.at, options.zone)
     try:
-        given, used, from_environment = parameters.resolve(known, options.parameters, os.environ, bounds)
+        given, used, from_environment = parameters.resolve(known, texts, os.environ, bounds)
     except WorkbenchError as error:
         listing = parameters.listing(known.values(), bounds)
         print(f"workbench: {error}\nThe parameters of {notebook.name}:\n{listing}", file=sys.stderr)
@@ -214,6 +219,12 @@ def _write_report(notebook: Path, folder: Path) -> None:
     from workbench.apps.report import write_report
 
     write_report(notebook, folder)
+
+
+def _drift_states() -> Any:
+    from workbench.analyses import incidents
+
+    return incidents
 
 
 def _tell(record: Record) -> int:

@@ -217,7 +217,7 @@ def message_of(
     lines.append(f"Window {window:%Y-%m-%d %H:%M %Z}, told {times.stamp(now)}.")
     link = page_link(schedule.link, entry, incident["run"])
     lines.append(link if link else f"Run: {incident['run'] or 'none was left'}")
-    lines.append(f"To say that you know: workbench schedule alert {incident['id']} --acknowledge")
+    lines.append(f"To say that you know: workbench alerts ack {incident['id']}")
     return {
         "id": f"incident-{incident['id']}-{event.replace(' ', '-')}", "subject": subject, "text": "\n".join(lines),
         "incident": incident["id"], "event": event.split()[0], "entry": entry.name, "rule": rule.name,

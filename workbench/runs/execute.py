@@ -21,7 +21,8 @@ from typing import Any
 from workbench.runs import kernels
 from workbench.runs.attempts import scheduled
 from workbench.runs.context import KERNEL_FILE
-from workbench.runs.notebooks import first_line, notebook_hash, read_cells, tags
+from workbench.runs.executed import at, executed_cells, kernel_told, put_right, stopped_cell
+from workbench.runs.notebooks import notebook_hash, read_cells
 from workbench.runs.records import (
     Record,
     alive,
@@ -52,7 +53,6 @@ NAMED = (
 )
 RESERVE = ".reserve"  # given up when the record is written, so that a full disk can still be told
 RESERVE_BYTES = 65_536
-MARK = "papermill-error-cell-tag"  # papermill puts two cells so tagged into a failed notebook, which shifts the others
 PATIENCE_S = 1.0  # between asking a kernel to stop and ending it
 
 
@@ -92,12 +92,14 @@ def run_notebook(
     say: Callable[[str], Any] = lambda line: None,
     bar: bool = False,
     again: str | None = None,
+    known_as: Path | None = None,
 ) -> Record:
     """The record of one execution in `runs/<notebook>/<UTC time>/`: notebook.ipynb, run.json, what the notebook left.
 
     `given` are the parameters that papermill injects, already typed (see `parameters.resolve`); `used` the ones the run
     will have, kept in the record when the notebook does not come as far as `begin`. `timeout` is a deadline in seconds
-    for the whole run, `again` the folder of the run that this one repeats. `report(executed notebook, folder)` writes the
+    for the whole run, `again` the folder of the run that this one repeats, `known_as` the path that the record tells of a
+    notebook that is a copy. `report(executed notebook, folder)` writes the
     report; if it raises, the run keeps its status and the record says so. A notebook that fails, a kernel that dies, an
     interrupt and a deadline all give a record of status "failed" whose `error` tells them apart; only a folder that
     cannot be made or written raises (OSError).
@@ -115,6 +117,8 @@ def run_notebook(
         "status": "running",
         "notebook": notebook.stem,
         "notebook_hash": notebook_hash(cells),
+        "notebook_path": str((known_as or notebook).absolute()),
+        "directory": os.getcwd(),
         "parameters": without_secrets(dict(used if used is not None else given)),
         "source": None,
         "source_version": None,
@@ -135,7 +139,7 @@ def run_notebook(
         except BaseException as error:  # kept, and told by the main thread
             work.error = error
             if not stop.reason:  # else the main thread does it, when the kernel is gone
-                _put_right(folder)
+                put_right(folder)
         if report is not None and not stop.reason:
             work.report = _report(report, folder, told | _truth(folder, work, stop))
         work.done = True
@@ -198,15 +202,15 @@ def close_stale(parent: Path) -> list[Record]:
         if alive(told.get("kernel")):
             kernels.end_group(int(told["kernel"]["pid"]))
         kernels.remove_room(str((told.get("kernel") or {}).get("room", "")))
-        cell = _stopped_cell(folder)
-        told.update(_kernel_told(folder))
+        cell = stopped_cell(folder)
+        told.update(kernel_told(folder))
         told.update(
             status="failed",
             ended=told.get("ended") or now(),
             error={
                 **cell,
                 "name": "killed",
-                "message": "the process of this run was ended before the run was over" + _at(cell),
+                "message": "the process of this run was ended before the run was over" + at(cell),
             },
         )
         with suppress(OSError):  # another run closes it at this moment
@@ -265,7 +269,7 @@ def _watch(
             stop.ask("timeout", "the deadline of the run has passed")
         if time.monotonic() - spoken > 20:
             spoken = time.monotonic()
-            say(f"{told['notebook']}: still running{_at(_stopped_cell(folder))}")
+            say(f"{told['notebook']}: still running{at(stopped_cell(folder))}")
     if thread.is_alive():
         if work.kernel is not None:
             kernels.interrupt(work.kernel.pid)
@@ -278,13 +282,13 @@ def _watch(
 def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
     """What a run that is over adds to its record."""
     found = _truth(folder, work, stop)
-    cells, error = _cells(folder), found.get("error")
+    cells, error = executed_cells(folder), found.get("error")
     if error is not None:
         for one in cells:
             if error["cell"] is not None and one["cell"] >= error["cell"]:
                 one.update(status="failed" if one["cell"] == error["cell"] else "not run")
         if stop.reason:
-            _put_right(folder)
+            put_right(folder)
     return {**found, **work.report, **software(), "cells": cells}
 
 
@@ -292,7 +296,7 @@ def _truth(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
     """What became of a run: status and error, and what its notebook told."""
     error = _error(folder, work, stop)
     found = {"status": "good"} if error is None else {"status": "failed", "error": error}
-    return {"ended": now(), **_kernel_told(folder), **found}
+    return {"ended": now(), **kernel_told(folder), **found}
 
 
 def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
@@ -300,73 +304,16 @@ def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
     stopped = bool(stop.reason) and (not work.done or error is not None)
     if error is None and not stopped:
         return None
-    cell = _stopped_cell(folder)
+    cell = stopped_cell(folder)
     if stopped:
-        return {**cell, "name": stop.reason, "message": stop.message + _at(cell)}
+        return {**cell, "name": stop.reason, "message": stop.message + at(cell)}
     name, message = type(error).__name__, str(error)
     if name == "PapermillExecutionError":
         name, message = str(getattr(error, "ename", name)), str(getattr(error, "evalue", message))
     elif name == "DeadKernelError" or "Kernel died" in message or (work.kernel and work.kernel.died):
         how = work.kernel.died if work.kernel else ""
-        name, message = "kernel died", f"the kernel died{how}{_at(cell)}"
+        name, message = "kernel died", f"the kernel died{how}{at(cell)}"
     return {**cell, "name": name, "message": without_secrets(message)[:4000]}
-
-
-def _stopped_cell(folder: Path) -> dict[str, Any]:
-    """Index, id and first line of the cell that was last begun in the executed notebook: where a failed run ended."""
-    cells = _executed(folder)
-    begun = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and _note(cell).get("start_time")]
-    if not begun:
-        return {"cell": None, "id": None, "line": ""}
-    cell = cells[begun[-1]]
-    return {"cell": begun[-1], "id": cell.get("id"), "line": first_line(cell["source"])}
-
-
-def _cells(folder: Path) -> list[dict[str, Any]]:
-    """The code cells of the executed notebook: index, id, status and seconds."""
-    return [
-        {
-            "cell": index,
-            "id": cell.get("id"),
-            "status": "good" if _note(cell).get("start_time") else "not run",
-            "seconds": _note(cell).get("duration"),
-        }
-        for index, cell in enumerate(_executed(folder))
-        if cell["cell_type"] == "code"
-    ]
-
-
-def _executed(folder: Path) -> list[dict[str, Any]]:
-    """The cells of the executed notebook as far as it is written, without the marks that papermill puts in."""
-    try:
-        return [cell for cell in read_cells(folder / "notebook.ipynb") if MARK not in tags(cell)]
-    except (OSError, ValueError):
-        return []
-
-
-def _put_right(folder: Path) -> None:
-    """Makes papermill's notes in the notebook of a failed run true: the cell where it ended, and those never run."""
-    failed = _stopped_cell(folder)["cell"]
-    path = folder / "notebook.ipynb"
-    with suppress(OSError, ValueError, KeyError):  # none was written, or the disk is full: run.json tells
-        book = json.loads(path.read_text(encoding="utf-8"))
-        book["metadata"].setdefault("papermill", {})["exception"] = True
-        book["cells"] = [cell for cell in book["cells"] if MARK not in tags(cell)]
-        for index, cell in enumerate(book["cells"]):
-            if failed is None or index >= failed:
-                note = cell["metadata"].setdefault("papermill", {})
-                note.update(status="failed" if index == failed else "pending", exception=index == failed)
-        write_json(path, book)
-
-
-def _kernel_told(folder: Path) -> dict[str, Any]:
-    """What the notebook reported from its kernel."""
-    try:
-        told = json.loads((folder / KERNEL_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    first = told["sources"][0] if told["sources"] else {"source": None, "version": None}
-    return {**told, "source": first["source"], "source_version": first["version"]}
 
 
 def software() -> dict[str, Any]:
@@ -388,12 +335,3 @@ def _finish(folder: Path, told: dict[str, Any]) -> Record:
     final = folder.with_name(plain_name(folder))
     folder.rename(final)
     return read_record(final)
-
-
-def _note(cell: dict[str, Any]) -> dict[str, Any]:
-    note: dict[str, Any] = cell.get("metadata", {}).get("papermill") or {}
-    return note
-
-
-def _at(cell: dict[str, Any]) -> str:
-    return "" if cell["cell"] is None else f" in cell {cell['cell']} ({cell['id']}): {cell['line']}"

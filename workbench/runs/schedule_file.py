@@ -47,7 +47,7 @@ def checked(path: str | Path) -> tuple[Schedule, list[Problem]]:
     found.problems += [Problem(line, f"{place[-1]!r} is here twice; keep one of them") for place, line in lined.twice]
     top = lined.value if isinstance(lined.value, dict) else {}
     if not isinstance(lined.value, dict):
-        found.wrong((), "a schedule is a mapping with `entries:`; templates/schedule.yml shows one")
+        found.wrong((), "a schedule is a mapping with `entries:`; notebooks/schedule.yml shows one")
     found.only(top, TOP, ())
     place = found.zone_of(top, (), ZoneInfo("UTC"))
     channels = found.mapping(top, "deliver", ())

@@ -1,0 +1,80 @@
+"""What an executed notebook and its kernel tell of a run: the cells, where it ended, what was reported."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from workbench.runs.context import KERNEL_FILE
+from workbench.runs.notebooks import first_line, read_cells, tags
+from workbench.runs.records import write_json
+
+MARK = "papermill-error-cell-tag"  # papermill puts two cells so tagged into a failed notebook, which shifts the others
+
+
+def stopped_cell(folder: Path) -> dict[str, Any]:
+    """Index, id and first line of the cell that was last begun in the executed notebook: where a failed run ended."""
+    cells = _executed(folder)
+    begun = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and _note(cell).get("start_time")]
+    if not begun:
+        return {"cell": None, "id": None, "line": ""}
+    cell = cells[begun[-1]]
+    return {"cell": begun[-1], "id": cell.get("id"), "line": first_line(cell["source"])}
+
+
+def executed_cells(folder: Path) -> list[dict[str, Any]]:
+    """The code cells of the executed notebook: index, id, status and seconds."""
+    return [
+        {
+            "cell": index,
+            "id": cell.get("id"),
+            "status": "good" if _note(cell).get("start_time") else "not run",
+            "seconds": _note(cell).get("duration"),
+        }
+        for index, cell in enumerate(_executed(folder))
+        if cell["cell_type"] == "code"
+    ]
+
+
+def _executed(folder: Path) -> list[dict[str, Any]]:
+    """The cells of the executed notebook as far as it is written, without the marks that papermill puts in."""
+    try:
+        return [cell for cell in read_cells(folder / "notebook.ipynb") if MARK not in tags(cell)]
+    except (OSError, ValueError):
+        return []
+
+
+def put_right(folder: Path) -> None:
+    """Makes papermill's notes in the notebook of a failed run true: the cell where it ended, and those never run."""
+    failed = stopped_cell(folder)["cell"]
+    path = folder / "notebook.ipynb"
+    with suppress(OSError, ValueError, KeyError):  # none was written, or the disk is full: run.json tells
+        book = json.loads(path.read_text(encoding="utf-8"))
+        book["metadata"].setdefault("papermill", {})["exception"] = True
+        book["cells"] = [cell for cell in book["cells"] if MARK not in tags(cell)]
+        for index, cell in enumerate(book["cells"]):
+            if failed is None or index >= failed:
+                note = cell["metadata"].setdefault("papermill", {})
+                note.update(status="failed" if index == failed else "pending", exception=index == failed)
+        write_json(path, book)
+
+
+def kernel_told(folder: Path) -> dict[str, Any]:
+    """What the notebook reported from its kernel."""
+    try:
+        told = json.loads((folder / KERNEL_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    first = told["sources"][0] if told["sources"] else {"source": None, "version": None}
+    return {**told, "source": first["source"], "source_version": first["version"]}
+
+
+def _note(cell: dict[str, Any]) -> dict[str, Any]:
+    note: dict[str, Any] = cell.get("metadata", {}).get("papermill") or {}
+    return note
+
+
+def at(cell: dict[str, Any]) -> str:
+    return "" if cell["cell"] is None else f" in cell {cell['cell']} ({cell['id']}): {cell['line']}"
