@@ -29,7 +29,7 @@ class Fast:
 
 
 def command(entry, window, runs):
-    return [sys.executable, str(STUB), str(runs), entry.notebook.stem, str(random.uniform(0.0, 0.25))]
+    return [sys.executable, str(STUB), str(runs), entry.notebook.stem, str(random.uniform(0.0, 0.15))]
 
 
 engine = open_ledger(address)
