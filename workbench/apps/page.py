@@ -229,7 +229,7 @@ def _cell(value: Any) -> str:
     import pandas as pd
 
     if isinstance(value, pd.Timestamp):
-        return shell.moment(value.isoformat())
+        return shell.when(value.isoformat())
     if value is None or value is pd.NaT or value is pd.NA:
         return "–"
     value = value.item() if hasattr(value, "item") else value
@@ -346,6 +346,7 @@ def show(document: Any, told: Told) -> Any:
         controls=_controls(run),
         facts=shell.facts_of(record, run.stored.name, story["latest"]),
         told=told,
+        here="live",
     )
     document.template_variables.setdefault("links", {})
     return pn.Column(*panes, name=NAME)

@@ -37,8 +37,8 @@ def write_report(executed_notebook: str | Path, folder: str | Path) -> Path:
     read = read_cells(executed_notebook)
     published = read_snapshot(folder)
     told = _told(folder, read)
-    cells, pictures = _cells(read)
-    scripts = set(published.scripts if published else ()) | _libraries(pictures)
+    cells, pictures = cells_of(read)
+    scripts = set(published.scripts if published else ()) | libraries_of(pictures)
     story = published.story if published else _bare(told, read)
     state = shell.state_of(told)
     if story.get("notices"):
@@ -129,7 +129,11 @@ def heading(cells: list[Json]) -> tuple[str, str]:
 # --- cells -------------------------------------------------------------------------------------------------------------
 
 
-def _cells(read: list[Json]) -> tuple[list[Json], dict[str, Json]]:
+def cells_of(read: list[Json], *, html: bool = True) -> tuple[list[Json], dict[str, Json]]:
+    """The cells of an executed notebook as the template shows them, and the drawings in their outputs by key.
+
+    Without `html` an output that is HTML is shown as its text, so that nothing of it becomes part of the page.
+    """
     from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -139,7 +143,7 @@ def _cells(read: list[Json]) -> tuple[list[Json], dict[str, Json]]:
         if cell["cell_type"] == "markdown":
             cells.append({"kind": "markdown", "html": markdown.render(cell["source"])})
         elif cell["cell_type"] == "code":
-            outputs = [one for output in cell.get("outputs") or [] for one in _output(output, pictures)]
+            outputs = [one for output in cell.get("outputs") or [] for one in _output(output, pictures, html)]
             wrong = any(one["kind"] == "error" for one in outputs)
             cells.append(
                 {"kind": "code", "source": cell["source"].rstrip(), "outputs": _joined(outputs), "wrong": wrong}
@@ -147,7 +151,7 @@ def _cells(read: list[Json]) -> tuple[list[Json], dict[str, Json]]:
     return cells, pictures
 
 
-def _output(output: Json, pictures: dict[str, Json]) -> Iterator[Json]:
+def _output(output: Json, pictures: dict[str, Json], html: bool) -> Iterator[Json]:
     kind = output.get("output_type")
     if kind == "stream":
         yield _words(_text(output.get("text", "")))
@@ -159,10 +163,11 @@ def _output(output: Json, pictures: dict[str, Json]) -> Iterator[Json]:
             name: value if isinstance(value, (dict, list)) and name.endswith("json") else _text(value)
             for name, value in (output.get("data") or {}).items()
         }
-        yield from _shown(data, pictures)
+        for one in _shown(data, pictures, html):
+            yield {**one, "printed": False}
 
 
-def _shown(data: Json, pictures: dict[str, Json]) -> Iterator[Json]:
+def _shown(data: Json, pictures: dict[str, Json], whole: bool) -> Iterator[Json]:
     html = data.get("text/html", "")
     if LOADERS in data or "esms-options" in html or '<div class="logo-block">' in html:
         return
@@ -173,7 +178,7 @@ def _shown(data: Json, pictures: dict[str, Json]) -> Iterator[Json]:
         return
     elif "image/png" in data:
         yield {"kind": "image", "url": "data:image/png;base64," + data["image/png"].replace("\n", "")}
-    elif html and "<script" not in html.lower():
+    elif html and whole and "<script" not in html.lower():
         yield {"kind": "html", "html": html}
     elif "text/plain" in data:
         yield _words(data["text/plain"])
@@ -252,7 +257,8 @@ def _height(root: Json) -> int:
     return int(max((h for h in heights if h), default=FALLBACK if heights else 40))
 
 
-def _libraries(pictures: dict[str, Json]) -> set[str]:
+def libraries_of(pictures: dict[str, Json]) -> set[str]:
+    """The scripts that drawings need."""
     if not pictures:
         return set()
     from bokeh.models import widgets
@@ -272,7 +278,7 @@ def _joined(outputs: list[Json]) -> list[Json]:
     """Printed pieces that follow each other as one."""
     joined: list[Json] = []
     for one in outputs:
-        if joined and one["kind"] == joined[-1]["kind"] == "text":
+        if joined and one["kind"] == joined[-1]["kind"] == "text" and one.get("printed") == joined[-1].get("printed"):
             joined[-1] = {**one, "text": joined[-1]["text"] + "\n" + one["text"]}
         else:
             joined.append(one)

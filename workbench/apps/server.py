@@ -21,8 +21,10 @@ from typing import Any
 from tornado.web import OutputTransform, RequestHandler
 
 from workbench.apps import shell
+from workbench.apps.asked import BadValueError, page_of
+from workbench.apps.detail import detail_page
 from workbench.apps.live import LivePages, live_app
-from workbench.apps.site import FILES, Site, index, missing, run_page, unrun_page
+from workbench.apps.site import FILES, Site, index, missing
 from workbench.apps.snapshot import PICTURES
 from workbench.errors import WorkbenchError
 
@@ -103,6 +105,7 @@ def make_server(
         (r"/assets/([a-z.-]+)", Asset),
         (r"/(?!live/|static/|assets/|components/)([^/]+)/?", Page, given),
         (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/?", Page, given),
+        (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/detail/", Detail, given),
         (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/([^/]+)", File, given),
     ]
     port = port or free_port()
@@ -178,8 +181,8 @@ def _get_ready(server: Any) -> None:
     """
     if server.preparing is not None and not server.preparing.done():
         return
-    for name, records in server.site.records().items():
-        good = next((one for one in records if one.status == "good"), None)
+    for name in server.site.ran():
+        good = server.site.good(name)
         if good is not None and server.ready.get(name) != good.folder.name:
             server.ready[name] = good.folder.name
             server.preparing = server.worker.submit(server.pages.prepare, good)
@@ -257,11 +260,17 @@ class Page(Base):
             self.redirect(f"/{_quoted(notebook)}/" + (f"{_quoted(run)}/" if run else ""))
             return
         try:
-            runs = self.site.known(notebook)
-            if run is None and not any(one.status == "good" for one in runs):
-                self.answer(unrun_page(self.site, notebook, runs), 200)
-                return
-            self.answer(run_page(self.site, self.site.find(notebook, run), latest=run is None))
+            self.answer(page_of(self.site, notebook, run, lambda name: self.get_query_argument(name, "")))
+        except BadValueError as error:
+            self.answer(missing("Not understood", str(error)), 400)
+        except WorkbenchError as error:
+            self.answer(missing("Not found", str(error)), 404)
+
+
+class Detail(Base):
+    def get(self, notebook: str, run: str) -> None:
+        try:
+            self.answer(detail_page(self.site, notebook, run))
         except WorkbenchError as error:
             self.answer(missing("Not found", str(error)), 404)
 

@@ -31,7 +31,10 @@ def environment() -> Any:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_folder()), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters.update(prose=prose, moment=moment, ago=ago, figure=figure, parameter=parameter)
+    found.filters.update(
+        prose=prose, when=when, day=day, ago=ago, ahead=ahead, lasted=lasted, figure=figure, parameter=parameter,
+        number=number,
+    )  # fmt: skip
     return found
 
 
@@ -118,6 +121,54 @@ def moment(time: str | None) -> str:
     return f"{when.day} {when:%b %Y %H:%M} UTC" if when else (time or "")
 
 
+def when(time: str | None) -> str:
+    """An ISO time in UTC without saying so again: every page says once that its times are UTC.
+
+    >>> when("2026-11-23T20:30:01.5Z"), when("2026-11-23T00:00:00+01:00")
+    ('23 Nov 2026 20:30', '22 Nov 2026 23:00')
+    """
+    return moment(time).removesuffix(" UTC")
+
+
+def day(time: str | None) -> str:
+    """The day of an ISO time in UTC.
+
+    >>> day("2026-11-23T20:30:01.5Z"), day("20261123T203001Z-2")
+    ('23 Nov 2026', '20261123T203001Z-2')
+    """
+    found = parse_time(time)
+    return f"{found.day} {found:%b %Y}" if found else (time or "")
+
+
+def ahead(time: str | None, now: datetime | None = None) -> str:
+    """How long until an ISO time, in words.
+
+    >>> evening = datetime(2026, 11, 23, 20, tzinfo=UTC)
+    >>> ahead("2026-11-24T02:30:00Z", evening), ahead("2026-11-23T20:00:10Z", evening)
+    ('in 7 hours', 'now')
+    """
+    found = parse_time(time)
+    if found is None:
+        return ""
+    seconds = (found - (now or datetime.now(UTC))).total_seconds()
+    return "now" if seconds < 60 else "in " + _span(seconds)
+
+
+def lasted(seconds: Any) -> str:
+    """A number of seconds as people read a duration.
+
+    >>> lasted(0.2), lasted(16.07), lasted(754), lasted(7300), lasted(None)
+    ('0.2 s', '16 s', '12 min 34 s', '2 h 1 min', '–')
+    """
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
+
+
 def ago(time: str | None, now: datetime | None = None) -> str:
     """How long ago an ISO time was, in words; the page's script keeps it right afterwards.
 
@@ -129,11 +180,13 @@ def ago(time: str | None, now: datetime | None = None) -> str:
     if when is None:
         return ""
     seconds = max(0.0, ((now or datetime.now(UTC)) - when).total_seconds())
-    if seconds < 90:
-        return "just now"
+    return "just now" if seconds < 90 else _span(seconds) + " ago"
+
+
+def _span(seconds: float) -> str:
     unit, word = (60, "minute") if seconds < 5400 else (3600, "hour") if seconds < 129_600 else (86_400, "day")
     count = int(seconds / unit + 0.5)
-    return f"{count} {word}{'s' if count != 1 else ''} ago"
+    return f"{count} {word}{'s' if count != 1 else ''}"
 
 
 def parse_time(time: str | None) -> datetime | None:
@@ -198,7 +251,7 @@ def figure(told: Mapping[str, Any]) -> Json:
     value, good = told.get("value"), told.get("good")
     words = isinstance(value, str)
     if isinstance(value, str) and parse_time(value) and re.match(r"\d{4}-\d\d-\d\dT", value):
-        shown = moment(value).removesuffix(" 00:00 UTC")  # a window that starts with a day
+        shown = when(value).removesuffix(" 00:00")  # a window that starts with a day
     else:
         shown = str(value) if words else number(value)
     unit = str(told.get("unit") or "")
@@ -234,10 +287,11 @@ def parameter(value: Any) -> str:
 # --- the state of a run ------------------------------------------------------------------------------------------------
 
 
-def state_of(told: Mapping[str, Any], *, newer: Mapping[str, Any] | None = None) -> Json:
+def state_of(told: Mapping[str, Any], *, newer: Mapping[str, Any] | None = None, expected: str | None = None) -> Json:
     """A run's state as `word`, `colour` (good, warn, bad or "") and, where needed, a `notice` or an `error`.
 
-    `newer` is a run of the same notebook that came later and failed: the page is then a stale one.
+    `newer` is a run of the same notebook that came later and failed; `expected` is the time at which the schedule wanted
+    a newer run that has not come: the page is then a stale one.
     """
     status = told.get("status")
     if status == "failed":
@@ -252,8 +306,11 @@ def state_of(told: Mapping[str, Any], *, newer: Mapping[str, Any] | None = None)
     if status == "running":
         return {"word": "Running", "colour": ""}
     if newer is not None:
-        when = moment(newer.get("ended") or newer.get("started"))
-        notice = f"The newest run, {when}, failed. This is the last good one."
+        told_when = when(newer.get("ended") or newer.get("started"))
+        notice = f"The newest run, {told_when}, failed. This is the last good one."
+        return {"word": "Failed last", "colour": "bad", "notice": notice}
+    if expected is not None:
+        notice = f"A run was to come at {when(expected)} and there is no good one since."
         return {"word": "Stale", "colour": "warn", "notice": notice}
     bad = sum(one.get("good") is False for one in told.get("headline") or [])
     if bad:

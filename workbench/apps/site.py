@@ -1,24 +1,31 @@
-"""What the server shows, as text: the index, a run's published page, and pages that say what is missing.
+"""What the server shows, as text: the index, a notebook's pages, and pages that say what is missing.
 
 Everything is read from the folders when it is asked for: a new run is there without a restart, a broken one is told as such.
+Every link is relative, so that the same pages work under any path and as files.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from workbench.apps import shell
+from workbench.apps.due import Due, due
+from workbench.apps.history import Listing, line, rows, sparks
 from workbench.apps.report import REPORT, heading
 from workbench.apps.shell import Json
 from workbench.apps.snapshot import PICTURES, Snapshot, read_snapshot
 from workbench.errors import WorkbenchError, nearest
 from workbench.runs.notebooks import read_cells
-from workbench.runs.records import Record, list_runs, partial, plain_name
+from workbench.runs.records import Record, partial, plain_name
 
 FIGURES = 6  # of a notebook on the index
-OLDER = 30  # runs listed on one page
+OLDER = 8  # runs listed below a page; the history has them all
+LOOKED = 400  # runs looked through for a good one before the index says that there is none among them
 FILES = {
     "report.html": "text/html; charset=utf-8",
     "notebook.ipynb": "application/x-ipynb+json",
@@ -34,25 +41,39 @@ class Site:
     runs: Path
     notebooks: Path
 
+    @property
+    def listing(self) -> Listing:
+        """The runs; one listing serves everybody, so ask `shows` before a name is given to it."""
+        return listing_of(self.runs)
+
+    def shows(self, notebook: str) -> bool:
+        """Whether a notebook is here for whoever reads; files, runs and pages of another are not there at all."""
+        return True
+
     def files(self) -> dict[str, Path]:
         """The notebooks that can be run, by name."""
-        return {path.stem: path for path in sorted(self.notebooks.glob("*.ipynb")) if not path.name.startswith(".")}
+        found = (path for path in sorted(self.notebooks.glob("*.ipynb")) if not path.name.startswith("."))
+        return {path.stem: path for path in found if self.shows(path.stem)}
 
-    def records(self) -> dict[str, list[Record]]:
-        """Every run by the name of its folder's notebook, newest first, with those at work."""
-        found: dict[str, list[Record]] = {}
-        for record in list_runs(self.runs, running=True):
-            found.setdefault(record.folder.parent.name, []).append(record)
-        return found
+    def ran(self) -> list[str]:
+        """The names under which there are runs."""
+        return [name for name in self.listing.notebooks() if self.shows(name)]
 
-    def known(self, notebook: str) -> list[Record]:
+    def names(self) -> list[str]:
+        """Every notebook that has a file or a run: those with the newest run first, then those without one."""
+        ran = self.ran()
+        newest = sorted(ran, key=lambda name: plain_name(Path(self.listing.names(name)[0])), reverse=True)
+        return [*newest, *(name for name in self.files() if name not in ran)]
+
+    def known(self, notebook: str) -> Iterator[Record]:
         """The runs of a notebook, newest first. Raises WorkbenchError for a name that is neither a notebook's nor a run's."""
-        records, files = self.records(), self.files()
-        if notebook not in records and notebook not in files:
-            raise WorkbenchError(
-                f"There is no notebook {notebook[:60]!r} here; {nearest(notebook[:60], [*files, *records])}"
-            )
-        return records.get(notebook, [])
+        if notebook not in self.ran() and notebook not in self.files():
+            raise WorkbenchError(f"There is no notebook {notebook[:60]!r} here; {nearest(notebook[:60], self.names())}")
+        return self.listing.walk(notebook)
+
+    def good(self, notebook: str) -> Record | None:
+        """The newest good run of a notebook, None when it has none."""
+        return next((one for one in self.known(notebook) if one.status == "good"), None)
 
     def find(self, notebook: str, run: str | None = None) -> Record:
         """The run of that name, or the latest good one. Raises WorkbenchError for names that no folder has."""
@@ -62,8 +83,8 @@ class Site:
             if good is None:
                 raise WorkbenchError(f"There is no good run of {notebook!r} yet. To make one: {self.command(notebook)}")
             return good
-        wanted = next((one for one in runs if one.folder.name == run and not partial(one.folder)), None)
-        if wanted is None:
+        wanted = self.listing.record(notebook, run)
+        if wanted is None or partial(wanted.folder):
             raise WorkbenchError(f"There is no run {run[:60]!r} of {notebook!r}.")
         return wanted
 
@@ -73,26 +94,50 @@ class Site:
         return f"workbench run {shlex.quote(str(path) if path else notebook)} --runs {shlex.quote(str(self.runs))}"
 
 
-def index(site: Site) -> str:
-    """The index: every notebook with its question, state, figures, age and older runs; newest run first, then those without."""
-    records, files = site.records(), site.files()
-    names = sorted(records, key=lambda name: records[name][0].folder.name.lstrip("."), reverse=True)
-    entries = [_entry(site, name, records[name]) for name in names]
-    entries += [_unrun(site, name, path) for name, path in files.items() if name not in records]
-    runs = sum(len(one) for one in records.values())
-    sentence = f"{len(entries)} notebook{'s' if len(entries) != 1 else ''}, {runs} run{'s' if runs != 1 else ''}."
-    return _render("index.html", entries=entries, sentence=sentence)
+@lru_cache(16)
+def listing_of(runs: Path) -> Listing:
+    """The listing of a folder of runs; it looks at the folder itself whenever it is asked."""
+    return Listing(runs)
 
 
-def run_page(site: Site, record: Record, *, latest: bool) -> str:
-    """The published page of a run. `latest` marks the page of the notebook, which says when a newer run has failed."""
-    runs = site.known(record.folder.parent.name)
-    published, problem = _published(record)
+def index(site: Site, leaf: str = "", *, now: datetime | None = None) -> str:
+    """The index: every notebook with its question, state, figures, age and next run; newest run first, then those without.
+
+    `leaf` is what a link to a folder ends with: nothing on a server, `index.html` in files.
+    """
+    names = site.names()
+    planned, problem = due(site.notebooks, site.runs, now or datetime.now(UTC))
+    entries = [_entry(site, name, planned.get(name)) for name in names]
+    return _render(
+        "index.html",
+        0,
+        leaf,
+        entries=entries,
+        tally=_tally(entries),
+        problem=problem,
+        runs=sum(len(site.listing.names(name)) for name in names),
+    )
+
+
+def notebook_page(site: Site, notebook: str, leaf: str = "") -> str:
+    """The page of a notebook: its latest good run, or what there is instead. Raises WorkbenchError for an unknown name."""
+    good = site.good(notebook)
+    return unrun_page(site, notebook) if good is None else run_page(site, good, latest=True, leaf=leaf)
+
+
+def run_page(
+    site: Site, record: Record, *, latest: bool, leaf: str = "", live: bool = True, inside: bool = False
+) -> str:
+    """The published page of a run. `latest` marks the page of the notebook, which says when a newer run has failed.
+
+    With `inside` the pictures are in the page and not sent for, so that it opens from a disk.
+    """
     name = record.folder.parent.name
-    story = published.story if published else _bare(site, record)
+    published, problem = _published(record)
+    story = published.story if published else bare(site, record)
     state = shell.state_of(
         record.told or {"status": record.status, "error": record.error},
-        newer=_newer_failure(record, runs) if latest else None,
+        newer=_newer_failure(record, site.known(name)) if latest else None,
     )
     notices = [state["notice"]] if state.get("notice") else []
     notices += story.get("notices") or []
@@ -100,57 +145,131 @@ def run_page(site: Site, record: Record, *, latest: bool) -> str:
         notices.append(problem)
     elif published is None and record.status == "good":
         notices.append("This run published no page; its report shows the notebook.")
-    links = {"home": "/", **_links(record)}
-    if record.status == "good" and published is not None:
-        links["live"] = f"/live/{name}/{record.folder.name}"
+    root = "../" if latest else "../../"
+    links = links_of(record, root, leaf)
+    if live and record.status == "good" and published is not None:
+        links["live"] = f"{root}live/{name}/{record.folder.name}"
     return _render(
         "published.html",
+        1 if latest else 2,
+        leaf,
         story=story,
         state={**state, "notice": " ".join(notices)},
-        facts={
-            **shell.facts_of(record.told or {"notebook": name}, record.folder.name, story.get("latest")),
-            "notebook": name,
-        },
+        facts=facts(record, story),
         links=links,
-        older=[_line(one) for one in runs if one.folder != record.folder and not partial(one.folder)][:OLDER],
-        pictures=f"/{name}/{record.folder.name}/{PICTURES}" if published else "",
-        scripts=[
-            script_address(script)
-            for script in ("bokeh", "bokeh-widgets", "bokeh-tables")
-            if published and script in published.scripts
-        ],
+        older=_older(site, record, root, leaf),
+        pictures=f"{root}{name}/{record.folder.name}/{PICTURES}" if published and not inside else "",
+        document=published.pictures if published and inside else "",
+        scripts=scripts(published.scripts) if published else [],
     )
 
 
+def history_page(site: Site, notebook: str, asked: str = "", leaf: str = "") -> str:
+    """The runs of a notebook by date. Raises WorkbenchError for an unknown notebook or an `asked` that is no day."""
+    site.known(notebook)
+    title = about(site, notebook)[0] or notebook
+    return _render("history.html", 2, leaf, notebook=notebook, title=title, table=rows(site.listing, notebook, asked))
+
+
 def missing(title: str, sentence: str, command: str = "") -> str:
-    """A page of one sentence and, where one helps, the command."""
-    return _render("empty.html", title=title, sentence=sentence, command=command)
+    """A page of one sentence and, where one helps, the command; the only one with links from the top, as it may be anywhere."""
+    links = {"home": "/"}
+    return _render(
+        "empty.html", 0, title=title, sentence=sentence, command=command, root="/", static="/assets", links=links
+    )
 
 
-def unrun_page(site: Site, notebook: str, runs: list[Record]) -> str:
+def unrun_page(site: Site, notebook: str, runs: object = None) -> str:
     """The page of a notebook without a good run: one sentence and the command."""
-    title = _about(site, notebook)[0] or notebook
-    failed = next((one for one in runs if one.status == "failed"), None)
+    title, question = about(site, notebook)
+    newest = next(site.known(notebook), None)
+    failed = next((one for one in site.known(notebook) if one.status == "failed"), None)
+    more: Json = {"question": question, "notebook": notebook}
     if failed is not None:
         error = failed.error or {}
-        when = shell.moment(failed.ended)
+        state = {"word": "Failed", "colour": "bad"}
+        when = shell.when(failed.ended or failed.started)
         sentence = f"There is no good run of `{notebook}` yet; the newest, {when}, failed: {error.get('name', '')}."
-    elif runs:
+        more["link"] = f"{plain_name(failed.folder)}/detail/"
+        more["message"] = str(error.get("message") or "")[:2000]
+    elif newest is not None:
+        state = {"word": "Running", "colour": ""}
         sentence = f"The first run of `{notebook}` is at work; this page is filled when it is over."
     else:
+        state = {"word": "Never ran", "colour": ""}
         sentence = f"`{notebook}` has not been run yet. This makes its first page:"
-    return missing(title, sentence, site.command(notebook))
+    return _render(
+        "empty.html", 1, title=title or notebook, sentence=sentence, command=site.command(notebook), state=state, **more
+    )
 
 
-def script_address(name: str) -> str:
-    """Where the server gives a script of the installed bokeh; changes with the version, so that a browser may keep it."""
+# --- parts of pages ----------------------------------------------------------------------------------------------------
+
+
+def render(template: str, depth: int, leaf: str = "", **values: object) -> str:
+    """A page as text; `depth` is how many folders it lies below the index, `leaf` what links to folders end with."""
+    root = "../" * depth or "./"
+    given = {"root": root, "leaf": leaf, "static": f"{root}assets", "ages": True, "look": shell.look_version()}
+    return shell.render(template, **{**given, "links": {"home": root + leaf}, **values})
+
+
+_render = render
+
+
+def scripts(names: tuple[str, ...]) -> list[str]:
+    """The files of the installed bokeh that pictures need, in their order; a version is part of their address."""
     import bokeh
 
-    return f"/assets/{name}.js?v={bokeh.__version__}"
+    known = ("bokeh", "bokeh-widgets", "bokeh-tables")
+    return [f"{name}.js?v={bokeh.__version__}" for name in known if name in names]
 
 
-def _render(template: str, **values: object) -> str:
-    return shell.render(template, static="/assets", ages=True, look=shell.look_version(), **values)
+def facts(record: Record, story: Json) -> Json:
+    """What a page tells of a run beside its answer."""
+    name = record.folder.parent.name
+    told = shell.facts_of(record.told or {"notebook": name}, record.folder.name, story.get("latest"))
+    return {**told, "notebook": name}
+
+
+def links_of(record: Record, root: str, leaf: str = "") -> dict[str, str]:
+    """Where a run's other pages and files are, from a page whose index is at `root`."""
+    notebook = f"{root}{record.folder.parent.name}/"
+    base = f"{notebook}{record.folder.name}/"
+    names = {"report": REPORT, "notebook": "notebook.ipynb", "record": "run.json"}
+    found = {name: base + file for name, file in names.items() if (record.folder / file).is_file()}
+    pages = {
+        "home": root,
+        "page": base,
+        "latest": notebook,
+        "history": f"{notebook}history/",
+        "detail": f"{base}detail/",
+    }
+    return {**{name: link + leaf for name, link in pages.items()}, **found}
+
+
+def bare(site: Site, record: Record) -> Json:
+    """The story of a run that published none."""
+    title, question = about(site, record.folder.parent.name)
+    return {
+        "title": title or record.folder.parent.name,
+        "question": question,
+        "headline": record.headline,
+        "sections": [],
+    }
+
+
+def about(site: Site, notebook: str) -> tuple[str, str]:
+    """Title and question of a notebook's file, "" for what it does not have."""
+    path = site.files().get(notebook)
+    try:
+        return _heading(path, path.stat().st_mtime_ns) if path else ("", "")
+    except (WorkbenchError, OSError):
+        return "", ""
+
+
+@lru_cache(256)
+def _heading(path: Path, changed: int) -> tuple[str, str]:
+    return heading(read_cells(path))
 
 
 def _published(record: Record) -> tuple[Snapshot | None, str]:
@@ -160,13 +279,7 @@ def _published(record: Record) -> tuple[Snapshot | None, str]:
         return None, str(error)
 
 
-def _links(record: Record) -> dict[str, str]:
-    base = f"/{record.folder.parent.name}/{record.folder.name}/"
-    names = {"report": REPORT, "notebook": "notebook.ipynb", "record": "run.json"}
-    return {name: base + file for name, file in names.items() if (record.folder / file).is_file()}
-
-
-def _newer_failure(record: Record, runs: list[Record]) -> Json | None:
+def _newer_failure(record: Record, runs: Iterator[Record]) -> Json | None:
     for one in runs:
         if one.folder == record.folder:
             return None
@@ -175,75 +288,89 @@ def _newer_failure(record: Record, runs: list[Record]) -> Json | None:
     return None
 
 
-def _bare(site: Site, record: Record) -> Json:
-    title, question = _about(site, record.folder.parent.name)
-    return {
-        "title": title or record.folder.parent.name,
-        "question": question,
-        "headline": record.headline,
-        "sections": [],
-    }
-
-
-def _about(site: Site, notebook: str) -> tuple[str, str]:
-    path = site.files().get(notebook)
-    try:
-        return heading(read_cells(path)) if path else ("", "")
-    except (WorkbenchError, OSError):
-        return "", ""
-
-
-def _line(record: Record) -> Json:
+def _older(site: Site, record: Record, root: str, leaf: str) -> list[Json]:
     name = record.folder.parent.name
-    over = not partial(record.folder)
-    state = shell.state_of({**record.told, "status": record.status})
-    return {"name": plain_name(record.folder), "ended": record.ended or record.started or plain_name(record.folder),
-            "state": state, "link": f"/{name}/{record.folder.name}/" if over else ""}  # fmt: skip
+    found = []
+    for one in site.known(name):
+        if one.folder != record.folder and not partial(one.folder):
+            found.append({**line(one), "link": f"{root}{name}/{one.folder.name}/{leaf}"})
+        if len(found) == OLDER:
+            break
+    return found
 
 
-def _entry(site: Site, name: str, runs: list[Record]) -> Json:
-    good = next((one for one in runs if one.status == "good"), None)
-    shown = good or runs[0]
-    published, problem = _published(shown)
-    story = published.story if published else _bare(site, shown)
+def _entry(site: Site, name: str, planned: Due | None) -> Json:
+    told: Json = {"name": name, "title": name, "question": "", "headline": [], "sparks": {}, "count": 0, "command": ""}
+    told.update(next=planned.told() if planned else None)
+    newest, good = None, None
+    for place, one in enumerate(site.listing.walk(name)):
+        newest = newest or one
+        if one.status == "good":
+            good = one
+        if good or place >= LOOKED:
+            break
+    if newest is None:
+        return {**told, **_unrun(site, name), "command": site.command(name)}
+    shown = good or newest
+    try:
+        story = _headline_of(shown) or bare(site, shown)
+        problem = ""
+    except WorkbenchError as error:
+        story, problem = bare(site, shown), str(error)
     state = shell.state_of(
-        shown.told or {"status": shown.status, "error": shown.error}, newer=_newer_failure(shown, runs)
+        shown.told or {"status": shown.status, "error": shown.error},
+        newer=_newer_failure(shown, site.listing.walk(name)),
+        expected=planned.missed(good) if planned and good else None,
     )
     if state.get("error"):
         state["notice"] = state["error"]["sentence"]
     if problem:
         state.update(word="Damaged", colour="bad", notice=problem)
     return {
+        **told,
         "title": story["title"],
         "question": story["question"],
-        "link": f"/{name}/",
         "state": state,
+        "running": newest.status == "running" and newest is not shown,
         "latest": story.get("latest"),
         "ended": shown.ended if shown.status != "running" else None,
-        "headline": _foremost(story["headline"]),
-        "command": "",
-        "runs": [_line(one) for one in runs][:OLDER],
+        "headline": foremost(story["headline"]),
+        "sparks": sparks(shown, site.listing.walk(name)) if shown.status == "good" else {},
+        "count": len(site.listing.names(name)),
+        "command": site.command(name) if good is None else "",
     }
 
 
-def _foremost(headline: list[Json]) -> list[Json]:
+def _headline_of(record: Record) -> Json | None:
+    """The words and figures that a run published, without its pictures."""
+    from workbench.apps.snapshot import read_story
+
+    return read_story(record.folder)
+
+
+def foremost(headline: list[Json]) -> list[Json]:
     """The figures of a notebook that the index shows: those to look at and the first others, in their order."""
     places = sorted(range(len(headline)), key=lambda place: (headline[place].get("good") is not False, place))
     return [headline[place] for place in sorted(places[:FIGURES])]
 
 
-def _unrun(site: Site, name: str, path: Path) -> Json:
+def _unrun(site: Site, name: str) -> Json:
+    path = site.files()[name]
     try:
-        title, question = heading(read_cells(path))
-        state = {"word": "Not run yet", "colour": ""}
+        title, question = _heading(path, path.stat().st_mtime_ns)
+        return {"title": title or name, "question": question, "state": {"word": "Never ran", "colour": ""}}
     except (WorkbenchError, OSError) as error:
-        title, question, state = name, "", {"word": "Damaged", "colour": "bad", "notice": str(error)}
-    return {
-        "title": title or name,
-        "question": question,
-        "link": f"/{name}/",
-        "state": state,
-        "headline": [],
-        "runs": [],
-        "command": site.command(name),
-    }
+        return {"state": {"word": "Damaged", "colour": "bad", "notice": str(error)}}
+
+
+def _tally(entries: list[Json]) -> list[Json]:
+    """How many notebooks are in which state, worst first."""
+    order = {"bad": 0, "warn": 1, "": 2, "good": 3}
+    words: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        word = "To look at" if entry["state"]["word"].endswith("to look at") else entry["state"]["word"]
+        key = (word, entry["state"]["colour"])
+        words[key] = words.get(key, 0) + 1
+    return [
+        {"word": w, "colour": c, "count": n} for (w, c), n in sorted(words.items(), key=lambda one: order[one[0][1]])
+    ]

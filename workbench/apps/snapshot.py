@@ -67,6 +67,20 @@ def read_snapshot(folder: Path) -> Snapshot | None:
         ) from error
 
 
+def read_story(folder: Path) -> Json | None:
+    """The words, figures and tables that a run published, without its pictures; None and errors as `read_snapshot`."""
+    try:
+        story = json.loads((folder / PAGE).read_text(encoding="utf-8"))
+        story["sections"], story["title"], story["question"], story["headline"]
+        return dict(story)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+        raise WorkbenchError(
+            f"The published page in {str(folder)!r} cannot be read ({error}); run the notebook again."
+        ) from error
+
+
 def drawing(view: Any) -> Any:
     """A HoloViews object or bokeh model as a bokeh model that fills its width and leaves scrolling to the page."""
     from bokeh.models import LayoutDOM
