@@ -15,15 +15,18 @@ BENCH_DATA ?= bench-data
 SAY := printf 'workbench: %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit notebooks format browser resolve pins reference gpu-check bench clean
+.PHONY: help demo schedule-demo test lint types unit notebooks format browser resolve pins reference gpu-check bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 # ---- what people come for ------------------------------------------------------------------------------------------
 
 demo: $(VENV)/.demo ## example tables, seven runs, and their pages at http://localhost:5006 (DEMO_SERVE=0: without serving)
 	@$(BIN)/python -m workbench.demo --runs "$(RUNS)" --port "$(PORT)"
+
+schedule-demo: $(VENV)/.demo ## a week of scheduled runs in a minute, by a driven clock: failures, kill -9, a short night; prints the ledger
+	@$(BIN)/python -m workbench.runs.week
 
 test: $(VENV)/.test ## every check: style, types, unit, property, docs, pages in headless Chromium, notebooks
 	@$(MAKE) --no-print-directory lint

@@ -139,6 +139,9 @@ def _cannot(schedule: Schedule, kind: str) -> list[str]:
     """What of a schedule a foreign scheduler does not do."""
     found = []
     for entry in schedule.entries:
+        if not entry.enabled:
+            found.append(f"{entry.name}: left out, as it is switched off")
+            continue
         lost = []
         if entry.depends_on:
             lost.append(f"depends-on {', '.join(entry.depends_on)}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -15,17 +18,28 @@ from workbench.runs.schedule import Schedule
 SILENT_S = 180.0  # a scheduler that has not been heard of for so long is gone
 
 
-def ledger_lines(engine: sa.Engine, entry: str | None = None, count: int = 30) -> list[str]:
-    """The newest windows, newest first: entry, logical time, state, attempts, run or reason."""
+def ledger_lines(
+    engine: sa.Engine, entry: str | None = None, count: int = 30, zones: Mapping[str, ZoneInfo] | None = None
+) -> list[str]:
+    """The newest windows, newest first: entry, its time (in its zone, or UTC), state, attempts, run or reason."""
     chosen = sa.select(windows).order_by(windows.c.logical.desc(), windows.c.id.desc()).limit(count)
     with reading(engine) as c:
         rows = list(c.execute(chosen.where(windows.c.entry == entry) if entry else chosen))
     width = max((len(row.entry) for row in rows), default=0)
     return [
-        f"{row.entry:<{width}}  {row.logical}  {row.state:<8} {row.tries:>2} tr{'y ' if row.tries == 1 else 'ies'}  "
-        f"{row.reason or row.run or ''}".rstrip()
+        f"{row.entry:<{width}}  {_time(row, zones or {}):<28}  {row.state:<7} {row.tries} "
+        f"tr{'y  ' if row.tries == 1 else 'ies'}  {row.reason or _short(row.run)}".rstrip()
         for row in rows
     ] or ["no windows yet"]
+
+
+def _time(row: Any, zones: Mapping[str, ZoneInfo]) -> str:
+    return f"{times.moment_of(row.logical).astimezone(zones.get(row.entry, ZoneInfo('UTC'))):%a %Y-%m-%d %H:%M:%S %Z}"
+
+
+def _short(run: str | None) -> str:
+    """A run's folder as `notebook/time`, by which the other commands find it."""
+    return "/".join(Path(run).parts[-2:]) if run else ""
 
 
 def incident_lines(engine: sa.Engine, *, everything: bool = False) -> list[str]:
