@@ -7,6 +7,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -334,3 +335,14 @@ def test_columns_may_be_called_anything(name, tmp_path, same):
         axis = wb.cube(data, by=name)
         same(wb.open_cube(wb.save_cube(axis, tmp_path / "cube.nc")), axis, exact=True)
         assert wb.select(axis, **{name: "a"})["count"].item() == 1
+
+
+def test_nanoseconds_before_1970_belong_to_the_microsecond_that_they_are_in(tmp_path):
+    instants = pa.array([-1, None, -1000, -1001, 0, 999, 86_400_000_000_000], pa.timestamp("ns", "UTC"))
+    data = pa.table({"t": instants})
+    pq.write_table(data, tmp_path / "t.parquet")
+    for table in (data, data.slice(0, 4), wb.open_table(tmp_path / "t.parquet")):
+        c = wb.cube(table, by=Period("t", "D", name="day"))
+        assert c["count"].sel(day="1969-12-31") == 3
+        assert c["min"].sel(day="1969-12-31", column="t") == -2
+        assert c["max"].sel(day="1969-12-31", column="t") == -1

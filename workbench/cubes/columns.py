@@ -44,7 +44,9 @@ def integral(array: pa.Array) -> pa.Array:
 
     t = array.type
     if pa.types.is_timestamp(t):
-        return array.cast(pa.timestamp("us", tz=t.tz), safe=False).view(pa.int64())
+        from workbench.tables.kinds import micros
+
+        return micros(array).view(pa.int64())
     if pa.types.is_date(t):
         return array.cast(pa.timestamp("us"), safe=False).view(pa.int64())
     if pa.types.is_duration(t):

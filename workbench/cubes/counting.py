@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -203,31 +204,38 @@ class Grouped:
     def _groups(self, encoded: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """Each row's group within this batch, and the batch's groups as numbers that last."""
         sizes = [max(1, len(labels)) for _, labels in encoded]
-        flat = encoded[0][0]
-        for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
-            flat = flat * size + codes
-        total = int(np.prod(sizes, dtype=float))
-        if total <= 4 * len(flat) + 1024:
+        total = math.prod(sizes)
+        rows = len(encoded[0][0])
+        if total <= 4 * rows + 1024:
+            flat = encoded[0][0]
+            for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
+                flat = flat * size + codes
             seen = np.flatnonzero(np.bincount(flat, minlength=total))
             back = np.zeros(total, np.int64)
             back[seen] = np.arange(len(seen))
-            local = back[flat]
+            local, parts = back[flat], list(np.unravel_index(seen, sizes))
         else:
-            seen, local = np.unique(flat, return_inverse=True)
+            local, known = encoded[0][0], sizes[0]
+            for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
+                if known * size >= 2**62:
+                    local = np.unique(local, return_inverse=True)[1]
+                    known = rows
+                local, known = local * size + codes, known * size
+            first, local = np.unique(local, return_index=True, return_inverse=True)[1:]
+            parts = [codes[first] for codes, _ in encoded]
         own = []
         for a in reversed(range(len(encoded))):
             labels = encoded[a][1]
             self.types[a] = labels.dtype
             index = self.axes[a]
             plain = labels.view(np.int64) if labels.dtype.kind == "M" else labels
-            code = seen % sizes[a]
+            code = parts[a]
             used = np.unique(code)
             mine = np.zeros(sizes[a], np.int64)
             mine[used] = [index.setdefault(_hashable(v), len(index)) for v in plain[used].tolist()]
             own.append(mine[code])
-            seen = seen // sizes[a]
-        rows = np.stack(own[::-1], axis=1).tolist()
-        groups = np.array([self.groups.setdefault(tuple(r), len(self.groups)) for r in rows], np.int64)
+        cells = np.stack(own[::-1], axis=1).tolist()
+        groups = np.array([self.groups.setdefault(tuple(r), len(self.groups)) for r in cells], np.int64)
         self._grow(len(self.groups))
         return local, groups
 

@@ -132,8 +132,8 @@ def _stored(path: Path) -> tuple[dict[str, tuple[np.ndarray, dict[str, Any]]], d
         return {k: v[0] if isinstance(v, np.ndarray) and v.shape == (1,) else v for k, v in plain.items()}
 
     with h5py.File(path, "r") as f:
-        data = {k: (np.asarray(f[k][()]), attributes(f[k])) for k in f if k.startswith(("label_", "text_"))}
-        return data, attributes(f)
+        ours = [k for k in f if "role" in f[k].attrs]  # the others are dimensions
+        return {k: (np.asarray(f[k][()]), attributes(f[k])) for k in ours}, attributes(f)
 
 
 def _decoded(stored: dict[str, tuple[np.ndarray, dict[str, Any]]], told: dict[str, Any]) -> xr.Dataset:

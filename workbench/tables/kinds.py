@@ -148,11 +148,29 @@ def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _time(values: pa.ChunkedArray) -> pa.ChunkedArray:
     have = values.type
-    if at.is_timestamp(have) or at.is_date(have):
-        return values.cast(pa.timestamp("us", have.tz if at.is_timestamp(have) else None), safe=False).cast(TIME)
+    if at.is_timestamp(have):
+        return pa.chunked_array([micros(chunk) for chunk in values.chunks], pa.timestamp("us", have.tz)).cast(TIME)
+    if at.is_date(have):
+        return values.cast(pa.timestamp("us"), safe=False).cast(TIME)
     if kind_of(have) == "text":
         import pyarrow.compute as pc
 
         zoned = pc.any(pc.match_substring_regex(values, r"[T ]\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")).as_py()
         return values.cast(TIME if zoned else pa.timestamp("us")).cast(TIME)
     return values.cast(TIME)
+
+
+def micros(values: pa.Array) -> pa.Array:
+    """Timestamps of any unit in microseconds; nanoseconds are rounded down, before 1970 too (a cast rounds towards it)."""
+    import pyarrow.compute as pc
+
+    wanted = pa.timestamp("us", values.type.tz)
+    if values.type.unit != "ns":
+        return values.cast(wanted, safe=False)
+    plain = values.view(pa.int64())
+    least = pc.min(plain).as_py()
+    if least is None or least >= 0:
+        return values.cast(wanted, safe=False)
+    whole = pc.divide(plain, 1000)
+    early = pc.less(pc.subtract(plain, pc.multiply(whole, 1000)), 0)
+    return pc.if_else(early, pc.subtract(whole, 1), whole).view(wanted)
