@@ -1,4 +1,4 @@
-"""The command line: `workbench run | show | runs | serve | examples | detectable | version`.
+"""The command line: `workbench run | show | runs | serve | schedule | alerts | ...`; `workbench --help` lists them.
 
 Exit codes: 0 good, 1 a run that failed, 2 a command that cannot be done as it was typed. Whatever is heavy is imported
 inside the commands, so that `--help` answers at once.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.apps import signin_commands
 from workbench.errors import WorkbenchError
 from workbench.runs import commands as scheduling
 
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--allow-remote", action="store_true", help="listen where other machines reach it, without sign-in"
     )
+    signin_commands.serve_options(serve)
     serve.set_defaults(command=_serve)
 
     examples = commands.add_parser(
@@ -118,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
 
     _detectable_command(commands)
     scheduling.add(commands, _write_report, _drift_states)
+    signin_commands.add(commands)
 
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)
@@ -301,6 +304,10 @@ def _serve(options: argparse.Namespace) -> int:
         options.address,
         options.port,
         allow_remote=options.allow_remote,
+        signin=signin_commands.sign_in_of(options),
+        prefix=options.prefix,
+        origins=options.origins,
+        behind_proxy=options.behind_proxy,
     )
     return GOOD
 

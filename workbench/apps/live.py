@@ -19,6 +19,7 @@ from typing import Any
 
 from workbench.apps import shell
 from workbench.apps.page import Told, show
+from workbench.apps.signin import SignIn, check_reader, reader_told
 from workbench.errors import WorkbenchError
 from workbench.runs.notebooks import notebook_hash, read_cells, tags
 from workbench.runs.records import Record
@@ -34,6 +35,8 @@ class LivePages:
 
     find: Callable[[str, str | None], Record]
     hosts: Callable[[str], bool]
+    prefix: str = ""
+    signin: SignIn | None = None
     kept: OrderedDict[Key, Told] = field(default_factory=OrderedDict)
 
     def fill(self, doc: Any) -> None:
@@ -45,8 +48,14 @@ class LivePages:
             fill_error(doc, 403, "Not here", "This address is not one that the pages are served at.")
             return
         try:
+            if self.signin is not None:
+                check_reader(self.signin, doc.session_context, asked.get("notebook", ""))
             record = self.find(asked.get("notebook", ""), asked.get("run"))
-            doc.template_variables["links"] = {"home": "/", "page": f"/{record.notebook}/{record.folder.name}/"}
+            base = self.prefix
+            doc.template_variables["links"] = {
+                "home": f"{base}/",
+                "page": f"{base}/{record.folder.parent.name}/{record.folder.name}/",
+            }
             self.page(doc, record, pn.state.session_args or {})
         except WorkbenchError as error:
             fill_error(doc, 404 if not doc.template_variables.get("links") else 400, "No live page", str(error))
@@ -120,6 +129,9 @@ def live_app(pages: LivePages, worker: Executor) -> Any:
             await super().on_session_created(session_context)
             self._set_session_prefix(session_context._document)
             await asyncio.get_running_loop().run_in_executor(worker, fill, session_context._document)
+
+        def process_request(self, request: Any) -> dict[str, Any]:
+            return {**super().process_request(request), **reader_told(pages.signin, request)}
 
     return Live()
 

@@ -1,6 +1,6 @@
 """`workbench serve`: the index, every run's published page painted at once, and live pages on demand.
 
-It listens on this machine only: there is no sign-in. Names in an address are looked up among the folders that exist and never
+Without sign-in it listens on this machine only. Names in an address are looked up among the folders that exist and never
 become part of a path. No page asks another host for anything.
 """
 
@@ -11,10 +11,10 @@ import ipaddress
 import json
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from workbench.apps import shell
 from workbench.apps.asked import BadValueError, page_of
 from workbench.apps.detail import detail_page
 from workbench.apps.live import LivePages, live_app
+from workbench.apps.roles import Reader, seen
+from workbench.apps.signin import SignIn
+from workbench.apps.signin_live import dressed, guard, guarded, prefix_of, sign_in_address, who
+from workbench.apps.signin_pages import doors, prefixed
 from workbench.apps.site import FILES, Site, index, missing
 from workbench.apps.snapshot import PICTURES
 from workbench.errors import WorkbenchError
@@ -51,22 +55,33 @@ def serve(
     port: int = 5006,
     *,
     allow_remote: bool = False,
+    signin: SignIn | None = None,
+    prefix: str = "",
+    origins: Sequence[str] = (),
+    behind_proxy: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the runs and notebooks of two folders until SIGINT or SIGTERM; says the address when it answers.
 
-    `port` 0 takes any free one. Raises WorkbenchError for an address that other machines reach, unless `allow_remote` says
-    that something in front of it asks who is there, and for a port that is taken.
+    `port` 0 takes any free one. `signin` asks who is there; `prefix` is a path that every address begins with; `origins`
+    are the public addresses (https://host) under which a proxy offers the pages, and `behind_proxy` believes what it says
+    of the reader's address (X-Forwarded-For, X-Forwarded-Proto). Raises WorkbenchError for an address that other machines
+    reach, without `signin` and unless `allow_remote` says that something in front of it asks who is there, and for a port
+    that is taken.
     """
     from tornado.ioloop import IOLoop, PeriodicCallback
 
     loop = IOLoop.current()
-    server = make_server(runs_dir, notebooks_dir, address, port, allow_remote=allow_remote)
+    server = make_server(
+        runs_dir, notebooks_dir, address, port, allow_remote=allow_remote, signin=signin, prefix=prefix, origins=origins,
+        behind_proxy=behind_proxy,
+    )  # fmt: skip
     server.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(loop.stop))
     name = f"[{address}]" if ":" in address else address
-    say(f"Serving {Path(runs_dir)} at http://{name}:{server.port} (Ctrl-C stops it)")
+    say(f"Serving {Path(runs_dir)} at http://{name}:{server.port}{server.prefix} (Ctrl-C stops it)")
+    say(_notice(address, signin, origins))
     server.worker.submit(_warm)
     ready = PeriodicCallback(lambda: _get_ready(server), READY_MS)
     loop.call_later(0.5, _get_ready, server)
@@ -87,37 +102,45 @@ def make_server(
     port: int = 5006,
     *,
     allow_remote: bool = False,
+    signin: SignIn | None = None,
+    prefix: str = "",
+    origins: Sequence[str] = (),
+    behind_proxy: bool = False,
 ) -> Any:
     """The bokeh server of `serve`, not yet started. Raises WorkbenchError as `serve` does."""
-    if not allow_remote and not loopback(address):
+    prefix, public = checked_prefix(prefix), [host_of(one) for one in origins]
+    others = [one for one in [address, *(host.rpartition(":")[0] or host for host in public)] if not loopback(one)]
+    if others and signin is None and not allow_remote:
         raise WorkbenchError(
-            f"The address {address!r} can be reached from other machines, and these pages ask nobody who they are; "
-            "serve on localhost, or allow it (--allow-remote) behind something that asks."
+            f"The address {others[0]!r} can be reached from other machines, and these pages ask nobody who they are; "
+            "add users (workbench users add NAME) or a provider (--oauth), serve on localhost, or allow it "
+            "(--allow-remote) behind something that asks."
         )
     from panel.io.server import get_server
 
     site = Site(Path(runs_dir).resolve(), Path(notebooks_dir).resolve())
-    hosts = _hosts(address, allow_remote)
+    hosts = _hosts(address, allow_remote or (signin is not None and not loopback(address) and not public), public)
     given = {"site": site, "hosts": hosts}
     routes = [
         (r"/", Index, given),
         (r"/health", Health),
         (r"/assets/([a-z.-]+)", Asset),
-        (r"/(?!live/|static/|assets/|components/)([^/]+)/?", Page, given),
-        (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/?", Page, given),
-        (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/detail/", Detail, given),
-        (r"/(?!live/|static/|assets/|components/)([^/]+)/([^/]+)/([^/]+)", File, given),
+        *(doors(signin, site) if signin else []),
+        (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/?", Page, given),
+        (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/([^/]+)/?", Page, given),
+        (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/([^/]+)/detail/", Detail, given),
+        (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/([^/]+)/([^/]+)", File, given),
     ]
     port = port or free_port()
     _try_port(address, port)
     worker = ThreadPoolExecutor(1, thread_name_prefix="live")  # one, because plotting libraries are not made for more
-    pages = LivePages(site.find, hosts)
+    pages = LivePages(site.find, hosts, prefix, signin)
     apps = {route: live_app(pages, worker) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
     server = get_server(
         apps,
         port=port,
         address=address,
-        websocket_origin=["*"] if allow_remote else [f"{name}:{port}" for name in _names(address) if ":" not in name],
+        websocket_origin=[f"{name}:{port}" for name in _names(address) if ":" not in name] + public,
         extra_patterns=routes,
         title="workbench",
         location=False,
@@ -126,10 +149,15 @@ def make_server(
         keep_alive_milliseconds=30_000,
         default_handler_class=Nothing,
         log_function=lambda handler: None,
+        prefix=prefix,
+        use_xheaders=behind_proxy,
+        http_server_kwargs={"max_body_size": 65_536, "max_buffer_size": 16 * 2**20},
+        **guarded(signin),
     )
     server.worker, server.pages, server.site = worker, pages, site
     server.ready, server.preparing = {}, None
-    server._tornado.add_transform(Headers)
+    server._tornado.add_transform(partial(Headers, live=f"{prefix}/live/"))
+    guard(server._tornado, hosts)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
 
@@ -160,6 +188,40 @@ def loopback(address: str) -> bool:
         return address == "localhost"
 
 
+def checked_prefix(prefix: str) -> str:
+    """A path prefix as it is used, "" for none. Raises WorkbenchError for one that is no plain path.
+
+    >>> checked_prefix("wb/"), checked_prefix("/a/b"), checked_prefix("/")
+    ('/wb', '/a/b', '')
+    """
+    parts = [part for part in prefix.split("/") if part]
+    if any(not part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in parts):
+        raise WorkbenchError(f"The prefix {prefix!r} is no plain path; wanted letters, digits, - _ . and /, as in /wb.")
+    return "".join(f"/{part}" for part in parts)
+
+
+def host_of(origin: str) -> str:
+    """The host, with its port where it has one, of a public address.
+
+    >>> host_of("https://wb.example.org"), host_of("wb.example.org:8443")
+    ('wb.example.org', 'wb.example.org:8443')
+    """
+    host = origin.partition("://")[2] or origin
+    if not host or any(c in host for c in "/@*? "):
+        raise WorkbenchError(f"{origin!r} is no public address; wanted scheme and host, as in https://wb.example.org.")
+    return host.lower()
+
+
+def _notice(address: str, signin: SignIn | None, origins: Sequence[str]) -> str:
+    """Whether people are asked who they are."""
+    if signin is not None:
+        ways = [f"the users of {signin.users}", *([f"{signin.oauth}"] if signin.oauth else [])]
+        return f"Sign-in is on: {' and '.join(ways)}; the audit trail is {signin.audit.path}."
+    if loopback(address) and not origins:
+        return "Sign-in is off: everybody who uses this machine can read these pages (workbench users add turns it on)."
+    return "WARNING: sign-in is off, and everybody who reaches this address can read these pages."
+
+
 def _names(address: str) -> list[str]:
     return list(dict.fromkeys([address, "localhost", "127.0.0.1", "::1"]))
 
@@ -168,10 +230,12 @@ def _bracketed(name: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def _hosts(address: str, allow_remote: bool) -> Callable[[str], bool]:
+def _hosts(address: str, any_name: bool, public: Sequence[str] = ()) -> Callable[[str], bool]:
     """Whether a request's Host is ours: another site's name that leads here must not read these pages."""
     known = {_bracketed(name) for name in _names(address)}
-    return lambda host: allow_remote or (host.rsplit(":", 1)[0] if not host.endswith("]") else host) in known
+    return lambda host: (
+        any_name or host.lower() in public or (host.rsplit(":", 1)[0] if not host.endswith("]") else host) in known
+    )
 
 
 def _get_ready(server: Any) -> None:
@@ -207,8 +271,8 @@ def _warm() -> None:
 class Headers(OutputTransform):
     """Puts on every answer: what a page may load, no guessing of types, no referrer. A page that failed keeps its status."""
 
-    def __init__(self, request: Any) -> None:
-        self.path = request.path
+    def __init__(self, request: Any, live: str = "/live/") -> None:
+        self.live = request.path.startswith(live)
 
     def transform_first_chunk(
         self, status_code: int, headers: Any, chunk: bytes, finishing: bool
@@ -220,9 +284,9 @@ class Headers(OutputTransform):
         if "Server" in headers:
             del headers["Server"]
         if "Content-Security-Policy" not in headers:
-            headers["Content-Security-Policy"] = LIVE if self.path.startswith("/live/") else PUBLISHED
+            headers["Content-Security-Policy"] = LIVE if self.live else PUBLISHED
         start = chunk[:2000]
-        if self.path.startswith("/live/") and b'<meta name="status" content="' in start:
+        if self.live and b'<meta name="status" content="' in start:
             status_code = int(start.split(b'<meta name="status" content="')[1][:3])
         return status_code, headers, chunk
 
@@ -236,14 +300,21 @@ class Base(RequestHandler):
         self.site, self.hosts = site, hosts
 
     def prepare(self) -> None:
+        self.reader: Reader | None = None
         if not self.hosts(self.request.headers.get("Host", "")):
             self.answer(missing("Not here", "This address is not one that the pages are served at."), 403)
+            return
+        self.reader = who(self)
+        if self.reader is None:
+            self.redirect(sign_in_address(self))
+            return
+        self.site = seen(self.site, self.reader)
 
-    def answer(self, page: str, status: int = 200) -> None:
+    def answer(self, page: str, status: int = 200, again: str = "") -> None:
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Cache-Control", "no-cache")
-        self.finish(page)
+        self.set_header("Cache-Control", "private, no-cache")
+        self.finish(dressed(self, page, again))
 
     def write_error(self, status_code: int, **more: Any) -> None:
         self.answer(missing("This page failed", "The server could not make this page; its log says why."), status_code)
@@ -257,7 +328,7 @@ class Index(Base):
 class Page(Base):
     def get(self, notebook: str, run: str | None = None) -> None:
         if not self.request.path.endswith("/"):
-            self.redirect(f"/{_quoted(notebook)}/" + (f"{_quoted(run)}/" if run else ""))
+            self.redirect(f"{prefix_of(self)}/{_quoted(notebook)}/" + (f"{_quoted(run)}/" if run else ""))
             return
         try:
             self.answer(page_of(self.site, notebook, run, lambda name: self.get_query_argument(name, "")))
@@ -300,7 +371,7 @@ class File(Base):
 class Nothing(RequestHandler):
     def prepare(self) -> None:
         self.set_status(404)
-        self.finish(missing("Not found", "There is no such page here."))
+        self.finish(prefixed(missing("Not found", "There is no such page here."), prefix_of(self)))
 
 
 class Health(RequestHandler):
