@@ -37,7 +37,7 @@ def test_a_week_with_a_failure_a_late_one_a_killed_one_a_hanging_one_and_a_short
     assert "resolved  failing: failed" in incidents
     assert "open  hanging: failed" in incidents
     assert "  resolved: failing: failed" in told
-    lines, well = status(s.engine, s.schedule, s.clock.now())
+    lines, well = status(s.engine, s.schedule, s.renewed)
     assert not well  # an incident is open
     assert lines[0].startswith("scheduler ")
     assert status(s.engine, None, s.clock.now() + 86_400)[0][0] == "no scheduler is running: workbench schedule start"

@@ -82,7 +82,7 @@ def write_week(folder: Path) -> Path:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for name, (parameters, work) in BOOKS.items():
         sources = [(parameters, ["parameters"]), (BEGIN.format(name=name), []), (work, [])]
-        cells = [
+        cells: list[dict[str, Any]] = [
             {
                 "cell_type": "code", "id": f"{name}-{number}", "metadata": {"tags": tags} if tags else {}, "source": source,
                 "outputs": [], "execution_count": None,
