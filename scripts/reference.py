@@ -31,9 +31,7 @@ def text() -> str:
             f"### `workbench {name}`",
             "",
             str(command.description or ""),
-            "",
-            "| option | meaning |",
-            "|---|---|",
+            *(["", "| option | meaning |", "|---|---|"] if options(command) else []),
         ]
         lines += [f"| `{_spelling(option)}` | {_cell(option.help or '')} |" for option in options(command)]
         lines += [""]
@@ -48,15 +46,19 @@ def summary(thing: Any) -> str:
     return re.split(r"(?<=\.)\s", first)[0]
 
 
-def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The subcommands of a parser by name."""
-    found = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-    return dict(found[0].choices) if found else {}
+def commands(parser: argparse.ArgumentParser, before: str = "") -> dict[str, argparse.ArgumentParser]:
+    """The commands of a parser by name; one that has commands of its own is followed by them, as `schedule check`."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for one in parser._actions:
+        if isinstance(one, argparse._SubParsersAction):
+            for name, command in one.choices.items():
+                found |= {f"{before}{name}": command, **commands(command, f"{before}{name} ")}
+    return found
 
 
 def options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """The options and arguments of one command, without --help."""
-    return [one for one in parser._actions if one.dest != "help"]
+    """The options and arguments of one command, without --help and without commands of its own."""
+    return [one for one in parser._actions if one.dest != "help" and not isinstance(one, argparse._SubParsersAction)]
 
 
 def _spelling(option: argparse.Action) -> str:

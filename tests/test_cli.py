@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from scripts import reference
 from workbench.cli import main, parser
 
 PARAMETERS = 'every: str = "1D"  # length of a window\nslo_ms: float = 500.0  # objective'
@@ -55,11 +56,11 @@ def test_help_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-@pytest.mark.parametrize("command", ["run", "show", "runs", "serve", "examples", "version"])
-def test_every_command_and_option_has_words(command):
-    (commands,) = [action for action in parser()._actions if action.dest != "help"]
-    assert command in commands.choices
-    assert all(action.help for action in commands.choices[command]._actions)
+def test_every_command_and_option_has_words():
+    found = reference.commands(parser())
+    assert set(found) >= {"run", "show", "runs", "serve", "examples", "version", "rerun", "prune", "schedule check"}
+    assert [name for name, one in found.items() if not one.description] == []
+    assert [(name, one.dest) for name, c in found.items() for one in reference.options(c) if not one.help] == []
 
 
 @pytest.mark.parametrize(
