@@ -68,9 +68,9 @@ def test_parquet_needs_no_ending_and_hidden_files_are_passed_over(tmp_path):
     assert open_table(tmp_path).rows == open_table(tmp_path / "part-0").rows == 1
 
 
-def test_a_delta_table_is_not_taken_for_its_files(tmp_path):
+def test_a_delta_table_without_its_log_is_not_taken_for_its_files(tmp_path):
     (tmp_path / "_delta_log").mkdir()
-    wrong("is a Delta table", tmp_path)
+    wrong("is a Delta table whose log cannot be opened", tmp_path)
 
 
 def test_schemas_that_differ_name_the_file_and_the_column(tmp_path):

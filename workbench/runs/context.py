@@ -34,6 +34,7 @@ from workbench.runs.records import (
     write_json,
     write_whole,
 )
+from workbench.runs.secrets import is_reference, reveal, scrub
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +107,7 @@ class Run:
                 raise WorkbenchError(f"{which} has no cube {name!r}; run the notebook again.")
             return open_cube(path)
         counted = count()
+        counted = counted.assign_attrs(scrub(dict(counted.attrs)))
         if self.folder is not None:
             from workbench.cubes import save_cube
 
@@ -120,8 +122,8 @@ class Run:
         if self.stored is None:
             from workbench import open_table
 
-            table = open_table(path, **options)
-            self.source(table)
+            table = open_table(reveal(path), **options)
+            self.source(table, str(path) if is_reference(path) else "")
             return table
         read = (self.record.told.get("sources") if self.record else None) or []
         wanted = without_secrets(str(path))
@@ -152,7 +154,7 @@ class Run:
         else:
             from workbench import open_table
 
-            found = _suited(open_table(path).kinds, likely, time)
+            found = _suited(open_table(reveal(path)).kinds, likely, time)
         chosen = {n: found[n] for n, given in (("time", time), ("by", by)) if given == "auto"}
         self.chosen.update(chosen)
         self.asked = dict(self.parameters)
@@ -160,13 +162,15 @@ class Run:
         self._save()
         return chosen.get("time", time), chosen.get("by", by)
 
-    def source(self, table: Any) -> None:
+    def source(self, table: Any, address: str = "") -> None:
         """Records which table was read: its address and version. The first one is the run's `source`."""
         told = {
-            "source": without_secrets(str(table.source)),
+            "source": address or without_secrets(str(table.source)),
             "version": str(table.version),
             "rows": getattr(table, "rows", None),
         }
+        if getattr(table, "snapshot", None) is not None:
+            told["snapshot"] = table.snapshot  # a version that a run has read is not vacuumed
         if told not in self.sources:
             self.sources.append(told)
         self._save()
@@ -194,6 +198,7 @@ class Run:
 
     def result(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Leaves a tidy frame as `results/<name>.parquet` in a run's folder (nowhere else) and gives it back."""
+        frame = scrub(frame)
         if self.folder is not None:
             (self.folder / "results").mkdir(exist_ok=True)
             write_whole(self.folder / "results" / f"{name}.parquet", lambda aside: frame.to_parquet(aside, index=False))
@@ -243,6 +248,19 @@ def _suited(kinds: Mapping[str, str], likely: Sequence[str], time: str) -> dict[
         )
     by = [column for column in likely if kinds.get(column) == "text"]
     return {"time": (named or times or [""])[0], "by": ",".join(by)}
+
+
+def secret(value: str) -> str:
+    """The value that a parameter like `secret:env:NAME` or `secret:file:PATH` refers to; another text as it is.
+
+    From here on the kernel shows the reference wherever the value would be shown: printed, displayed, raised, in results
+    and records. A page that is served needs no secret: there the reference itself comes back. Raises WorkbenchError, which
+    names the reference, where there is no such secret.
+
+    >>> secret("no secret")
+    'no secret'
+    """
+    return value if _session() is not None else str(reveal(value))
 
 
 def begin(

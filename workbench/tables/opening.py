@@ -30,6 +30,8 @@ def open_table(
     types: Mapping[str, str | pa.DataType] | None = None,
     missing: Sequence[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    version: int | str | None = None,
+    as_of: Any = None,
 ) -> Table:
     """A table: the source's files, version, schema and a choice of columns and rows, with no data read.
 
@@ -41,7 +43,7 @@ def open_table(
     source
         A Parquet file or folder (folders named `key=value` become columns), a CSV file (`.csv`, `.tsv`), JSON lines
         (`.jsonl`, `.ndjson`, `.json`), a folder or pattern (`logs/*.csv.gz`) of one of these; text also as `.gz` or
-        `.zst`. A local path or any fsspec address, such as `s3://bucket/folder`.
+        `.zst`. A Delta table. A local path or any fsspec address, such as `s3://bucket/folder`.
     columns
         The columns to open, in this order; all by default.
     where
@@ -54,6 +56,9 @@ def open_table(
         Spellings of a missing value in CSV; by default "", NULL, null, NA, N/A and \\N. `NaN` is a number.
     storage_options
         Passed to the fsspec file system, for instance keys and endpoints.
+    version, as_of
+        Of a table with versions (Delta): the number of a version or its label ("approved"), or the moment whose newest
+        version is wanted; by default the newest. The files of that version are read whatever is committed later.
 
     Returns
     -------
@@ -79,7 +84,13 @@ def open_table(
     """
     name = fspath(source)
     options = dict(storage_options or {})
-    place, found, form = find(name, options)
+    from workbench.tables import delta_open
+
+    snapshot = delta_open.pinned(name, version, as_of, options)
+    if snapshot is None:
+        place, found, form = find(name, options)
+    else:
+        place, found, form = snapshot[0].home.place, snapshot[1], "parquet"
     if form == "parquet":
         shapes: tuple[Any, ...] = ()
         files, schemas = _footers(place, found)
@@ -87,20 +98,34 @@ def open_table(
         from workbench.tables import text
 
         files, schemas, shapes = text.learn(place, found, form, tuple(MISSING if missing is None else missing), types)
-    files = _with_partitions(files, found)
-    names = _names(place, files, schemas)
+    if snapshot is None:
+        files = _with_partitions(files, found)
+        names = _names(place, files, schemas)
+    else:
+        files, names = delta_open.filled(files, schemas, snapshot[0]), snapshot[0].schema.names
     chosen = _chosen(names, columns, name)
     asked = _asked(types, names, name)
     needed = chosen + [one for one in _mentioned(where) if one in names and one not in chosen]
     everything = pa.schema([(one, pa.null()) for one in names])
-    fields = {one: _field(one, place, files, schemas, asked.get(one), form) for one in needed}
+    if snapshot is None:
+        fields = {one: _field(one, place, files, schemas, asked.get(one), form) for one in needed}
+    else:
+        fields = {one: asked.get(one) or plain_type(snapshot[0].schema.field(one).type) for one in needed}
     stored = pa.schema(list(fields.items()))
     checked = conditions.check(where, _merged(everything, stored), name)
     if form == "parquet":
         stored = pa.schema([(one, _whole(place, files, one, type_)) for one, type_ in fields.items()])
         files = [_kept(place, file, stored, checked) for file in files]
     return Table(
-        name, form, pa.schema([stored.field(one) for one in chosen]), tuple(files), checked, place, stored, shapes
+        name,
+        form,
+        pa.schema([stored.field(one) for one in chosen]),
+        tuple(files),
+        checked,
+        place,
+        stored,
+        shapes,
+        None if snapshot is None else snapshot[0].version,
     )
 
 

@@ -120,6 +120,7 @@ class Table:
     place: Place = field(default_factory=Place)
     stored: pa.Schema = field(default_factory=lambda: pa.schema([]), repr=False)  # chosen and `where` columns
     shapes: tuple[Any, ...] = field(default=(), repr=False)  # text: how files are parsed
+    snapshot: int | None = None  # of a table with versions: the number of the version
 
     @cached_property
     def version(self) -> str:

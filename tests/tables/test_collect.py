@@ -1,0 +1,306 @@
+"""Collecting: each row once, whatever happens to the files between two collections."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import workbench as wb
+from workbench.errors import WorkbenchError
+from workbench.tables.collect import collect
+from workbench.tables.delta import load, snapshot, write
+
+HEAD = "time,model,ms\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def table(tmp_path):
+    return str(tmp_path / "table")
+
+
+def lines(start, stop):
+    return "".join(f"2026-11-{1 + i // 86400:02d}T00:00:00Z,m{i % 3},{i}\n" for i in range(start, stop))
+
+
+def rows(table, column="ms"):
+    """The values of a column over the whole table, in order."""
+    found = wb.open_table(table, columns=[column])
+    values = [
+        one for piece in found.pieces() for part in found.batches(piece) for one in part.column(column).to_pylist()
+    ]
+    return sorted(values, key=lambda one: (one is None, one))
+
+
+def outcome(done):
+    return {one["source"].rsplit("/", 1)[1]: one["outcome"] for one in done.told}
+
+
+def test_files_of_every_format_become_one_table_and_a_second_time_nothing_happens(folder, table):
+    (folder / "a.csv").write_text(HEAD + lines(0, 10))
+    (folder / "b.csv.gz").write_bytes(gzip.compress((HEAD + lines(10, 20)).encode()))
+    with pa.CompressedOutputStream(str(folder / "c.jsonl.zst"), "zstd") as file:
+        file.write("".join(json.dumps({"ms": i, "model": "z"}) + "\n" for i in range(20, 30)).encode())
+    (folder / "d.ndjson").write_text(
+        "".join(json.dumps({"ms": i, "time": "2026-11-02T00:00:00Z"}) + "\n" for i in range(30, 40))
+    )
+    pq.write_table(pa.table({"ms": range(40, 50), "model": ["p"] * 10, "time": pa.array(range(10), pa.timestamp("ms"))}),
+                   folder / "e.parquet", row_group_size=3)  # fmt: skip
+    done = collect(folder, table, settle=0, time="time")
+    assert (done.rows, done.files, done.aside, done.versions) == (50, 5, 0, (1,))
+    assert rows(table) == list(range(50))
+    again = collect(folder, table, settle=0)
+    assert (again.rows, again.versions) == (0, ())
+    assert set(outcome(again).values()) == {"known"}
+    assert snapshot(table).version == 1
+
+
+def test_a_log_that_grows_is_taken_from_its_position_and_half_a_line_waits(folder, table):
+    log = folder / "app.jsonl"
+    text = "".join(json.dumps({"ms": i}) + "\n" for i in range(100)).encode()
+    log.write_bytes(text[:501])
+    assert collect(log, table, settle=60).rows == text[:501].count(b"\n")
+    assert outcome(collect(log, table, settle=60)) == {"app.jsonl": "waiting"}
+    log.write_bytes(text)
+    collect(log, table, settle=60)
+    assert rows(table) == list(range(100))
+
+
+@pytest.mark.parametrize("block", [64, 1 << 20])
+def test_any_growth_and_any_rotation_lose_and_double_nothing(folder, table, block, monkeypatch):
+    monkeypatch.setattr("workbench.tables.intake.BLOCK", block)
+    monkeypatch.setattr("workbench.tables.intake_read.CHUNK", 300)
+    chance = random.Random(block)
+    number = turn = 0
+    log = folder / "app.csv"
+    log.write_text(HEAD)
+    for _ in range(12):
+        step = chance.choice(["grow", "grow", "rotate", "copy", "pack", "touch"])
+        if step == "grow":
+            more = chance.randrange(40)
+            with log.open("a") as file:
+                file.write(lines(number, number + more))
+            number += more
+        elif step == "rotate":
+            turn += 1
+            log.rename(folder / f"app.csv.{turn}")
+            log.write_text(HEAD + lines(number, number + 5))
+            number += 5
+        elif step == "copy":  # copy and truncate
+            turn += 1
+            (folder / f"app.csv.{turn}").write_bytes(log.read_bytes())
+            log.write_text(HEAD + lines(number, number + 7))
+            number += 7
+        elif step == "pack":
+            for old in folder.glob("app.csv.?"):
+                old.with_name(old.name + ".gz").write_bytes(gzip.compress(old.read_bytes()))
+                old.unlink()
+        os.utime(log, (chance.randrange(10**9), chance.randrange(10**9)))
+        done = collect(folder, table, settle=0)
+        assert done.aside == 0, done.told
+    assert rows(table) == list(range(number))
+
+
+def test_a_packed_file_that_is_still_being_written_waits_and_a_damaged_one_is_set_aside(folder, table):
+    whole = gzip.compress((HEAD + lines(0, 1000)).encode())
+    path = folder / "a.csv.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert collect(folder, table, settle=60).waiting == 1
+    write(
+        table,
+        pa.table(
+            {
+                "time": pa.array([], pa.timestamp("us")),
+                "model": pa.array([], pa.string()),
+                "ms": pa.array([], pa.int64()),
+            }
+        ),
+    )
+    os.utime(path, (1e9, 1e9))
+    done = collect(folder, table, settle=60)
+    assert done.aside == 1
+    assert "breaks off" in done.told[0]["reason"]
+    path.write_bytes(whole)
+    collect(folder, table, settle=60)
+    assert rows(table) == list(range(1000))
+
+
+def test_truncated_parquet_is_set_aside_until_it_is_whole(folder, table):
+    pq.write_table(pa.table({"ms": range(5)}), folder / "a.parquet")
+    whole = (folder / "a.parquet").read_bytes()
+    pq.write_table(pa.table({"ms": range(5, 9)}), folder / "b.parquet")
+    (folder / "a.parquet").write_bytes(whole[:-20])
+    young = collect(folder, table, settle=60)
+    assert (young.rows, young.aside) == (4, 0)
+    assert outcome(young)["a.parquet"] == "waiting"
+    os.utime(folder / "a.parquet", (1e9, 1e9))
+    assert collect(folder, table, settle=60).aside == 1
+    (folder / "a.parquet").write_bytes(whole)
+    collect(folder, table, settle=60)
+    assert rows(table) == list(range(9))
+
+
+def test_truncated_and_rewritten_texts_are_set_aside_and_can_be_taken_when_asked(folder, table):
+    (folder / "a.csv").write_text(HEAD + lines(0, 100))
+    collect(folder, table, settle=0)
+    (folder / "a.csv").write_text(HEAD + lines(0, 60))
+    assert "truncated" in collect(folder, table, settle=0).told[0]["reason"]
+    (folder / "a.csv").write_text(HEAD + lines(0, 110))
+    assert collect(folder, table, settle=0).rows == 10
+    (folder / "a.csv").write_text(HEAD + lines(500, 600))
+    done = collect(folder, table, settle=0)
+    assert done.rows == 0
+    assert "rewritten" in done.told[0]["reason"]
+    assert collect(folder, table, settle=0).told[0]["outcome"] == "refused"
+    (folder / "a.csv").write_text(HEAD + lines(500, 601))
+    assert collect(folder, table, settle=0, rewritten="take").rows == 101
+    assert rows(table) == [*range(110), *range(500, 601)]
+
+
+def test_marks_and_encodings(folder, table):
+    for number, (name, encoding) in enumerate([("a", "utf-8-sig"), ("b", "utf-16"), ("c", "utf-8")]):
+        (folder / f"{name}.csv").write_bytes(f"name,ms\nGrüße {name},{number}\n".encode(encoding))
+    assert collect(folder, table, settle=0).aside == 0
+    assert rows(table, "name") == ["Grüße a", "Grüße b", "Grüße c"]
+    (folder / "d.csv").write_bytes("name,ms\nplain,3\nGrüße d,4\nplain,5\n".encode("cp1252"))
+    done = collect(folder, table, settle=0)
+    assert (done.rows, done.aside) == (2, 1)
+    (folder / "e.csv").write_bytes("name,ms\nGrüße e,6\n".encode("cp1252"))
+    assert collect(folder / "e.csv", table, settle=0, encoding="cp1252").rows == 1
+    assert "Grüße e" in rows(table, "name")
+
+
+def test_a_header_that_changes_is_set_aside_or_declared(folder, table):
+    (folder / "monday.csv").write_text(HEAD + lines(0, 3))
+    collect(folder, table, settle=0)
+    (folder / "tuesday.csv").write_text("model,time,ms,region\nm1,2026-11-03,3,eu\n")
+    (folder / "wednesday.csv").write_text("time,model\n2026-11-03,m\n")
+    (folder / "thursday.csv").write_text("ms,time,model\n4,2026-11-03,m\n")
+    done = collect(folder, table, settle=0)
+    reasons = {one["source"].rsplit("/", 1)[1]: one["reason"] for one in done.told}
+    assert "new column 'region'" in reasons["tuesday.csv"]
+    assert "lacks the column 'ms'" in reasons["wednesday.csv"]
+    assert rows(table) == [0, 1, 2, 4]
+    (folder / "friday.csv").write_text("model,time,ms,region\nm1,2026-11-03,5,us\n")
+    assert collect(folder / "friday.csv", table, settle=0, evolve=["region"]).rows == 1
+    assert rows(table, "region") == ["us", None, None, None, None]
+
+
+def test_broken_lines_are_set_aside_with_their_place_and_the_others_stay(folder, table):
+    (folder / "a.csv").write_text(HEAD + lines(0, 5) + "2026-11-01,m,many\nshort,line\n" + HEAD + lines(5, 9))
+    (folder / "a.jsonl").write_text('{"ms": 10}\n{"ms": oops}\n[1]\n{"ms": "x"}\n{"ms": 11, "model": {"deep": [1]}}\n')
+    done = collect(folder, table, settle=0, types={"ms": "integer", "model": "text"})
+    assert (done.rows, done.aside) == (11, 6)
+    assert rows(table) == [*range(9), 10, 11]
+    assert '{"deep": [1]}' in rows(table, "model")
+
+
+def test_new_keys_of_json_come_in_the_middle_of_a_file_when_declared(folder, table):
+    (folder / "a.jsonl").write_text('{"ms": 1}\n{"ms": 2, "zone": "b", "n": 3}\n')
+    (folder / "b.jsonl").write_text('{"ms": 3}\n' * 3)
+    write(table, pa.table({"ms": pa.array([], pa.int64())}))
+    done = collect(folder, table, settle=0, evolve="*")
+    assert (done.rows, done.aside) == (5, 0)
+    assert rows(table, "n") == [3, None, None, None, None]
+
+
+def test_otlp_spans_become_rows(folder, table):
+    span = {"traceId": "t", "spanId": "s", "name": "chat", "startTimeUnixNano": "1764547200000000000",
+            "endTimeUnixNano": "1764547201500000000", "kind": 3, "status": {"code": 2},
+            "attributes": [{"key": "gen_ai.request.model", "value": {"stringValue": "m"}}]}  # fmt: skip
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "gateway"}}]}
+    line = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span, span]}]}]})
+    (folder / "spans.jsonl").write_text(f"{line}\n{line[:-4]}\n")
+    done = collect(folder, table, settle=0)
+    assert (done.rows, done.aside) == (2, 1)
+    assert rows(table, "duration_s") == [1.5, 1.5]
+    assert rows(table, "service") == ["gateway"] * 2
+
+
+def test_two_copies_are_one_and_two_files_that_begin_alike_are_two(folder, table):
+    same = HEAD + lines(0, 10)
+    (folder / "a.csv").write_text(same)
+    (folder / "b.csv").write_text(same)
+    (folder / "c.csv").write_text(HEAD + lines(0, 1) + lines(50, 55))
+    collect(folder, table, settle=0)
+    assert rows(table) == [0, *range(10), *range(50, 55)]
+
+
+def test_memory_and_batches_are_bounded_and_positions_continue_within_a_file(folder, table, monkeypatch):
+    monkeypatch.setattr("workbench.tables.intake_read.CHUNK", 10_000)
+    monkeypatch.setattr("workbench.tables.intake.BLOCK", 4096)
+    (folder / "a.csv").write_text(HEAD + lines(0, 5000))
+    pq.write_table(pa.table({"ms": range(5000, 9000), "model": ["p"] * 4000, "time": pa.array([0] * 4000, pa.timestamp("ms"))}),
+                   folder / "b.parquet", row_group_size=1000)  # fmt: skip
+    done = collect(folder, table, settle=0, batch_bytes=40_000)
+    assert len(done.versions) > 4
+    assert rows(table) == list(range(9000))
+
+
+def test_another_address_than_a_folder(table):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/logs/a.csv", (HEAD + lines(0, 4)).encode())
+    memory.pipe("/logs/b.csv", (HEAD + lines(4, 8)).encode())
+    assert collect("memory://logs", table, settle=0).rows == 8
+    assert collect("memory://logs/*.csv", table, settle=0).rows == 0
+    assert rows(table) == list(range(8))
+
+
+def test_folders_named_key_and_value_become_columns(folder, table):
+    for day in (1, 2):
+        (folder / f"day={day}").mkdir()
+        (folder / f"day={day}" / "a.csv").write_text(HEAD + lines(day, day + 1))
+    collect(folder, table, settle=0)
+    assert rows(table, "day") == [1, 2]
+
+
+def test_what_was_taken_is_found_without_the_log(folder, table):
+    for number in range(30):
+        (folder / f"{number}.csv").write_text(HEAD + lines(number, number + 1))
+        collect(folder, table, settle=0)
+    log = load(table_home(table))
+    log.create_checkpoint()
+    for path in (folder.parent / "table" / "_delta_log").glob("*.json"):
+        if int(path.stem) < log.version():
+            path.unlink()
+    assert collect(folder, table, settle=0).rows == 0
+    from workbench.tables import delta_record
+
+    record = delta_record.read(
+        table_home(table).place, table_home(table).folder, log.transaction_version(delta_record.APP)
+    )
+    assert len(record.of("file")) == 30
+    assert len(record.files) <= 6
+
+
+def table_home(table):
+    from workbench.tables.delta import home
+
+    return home(table)
+
+
+def test_what_cannot_be_asked(folder, table):
+    for options, words in [
+        ({"lacking": "x"}, "lacking"),
+        ({"encoding": "klingon"}, "klingon"),
+        ({"rewritten": ""}, "take"),
+    ]:
+        with pytest.raises(WorkbenchError, match=words):
+            collect(folder, table, **options)
+    with pytest.raises(WorkbenchError, match="does not exist"):
+        collect(folder / "nowhere", table)
+    with pytest.raises(WorkbenchError, match="no table with versions"):
+        snapshot(table)
