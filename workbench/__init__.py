@@ -35,6 +35,7 @@ _HOME = {
     "Top": "cubes",
     "begin": "apps.door",
     "NoStoredRun": "runs.context",
+    "secret": "runs.context",
     "page": "apps.page",
 }
 _ROOMS = ("analyses", "examples", "views")

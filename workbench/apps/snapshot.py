@@ -14,6 +14,7 @@ from typing import Any
 from workbench.apps.poster import poster
 from workbench.apps.shell import Json
 from workbench.errors import WorkbenchError
+from workbench.runs.secrets import scrub
 
 PAGE, PICTURES = "page.json", "pictures.json"
 FALLBACK = 300  # px, of a picture that does not say how high it is
@@ -47,8 +48,9 @@ def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> None
     ]
     story = {**story, "sections": sections}
     told = {**story, "scripts": sorted(scripts)}
-    (folder / PICTURES).write_text(json.dumps(pictures, separators=(",", ":")), encoding="utf-8")
-    (folder / PAGE).write_text(json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    drawn, page = scrub(pictures), scrub(told)
+    (folder / PICTURES).write_text(json.dumps(drawn, separators=(",", ":")), encoding="utf-8")
+    (folder / PAGE).write_text(json.dumps(page, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
 
 
 def read_snapshot(folder: Path) -> Snapshot | None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench.runs.channels import secret
 from workbench.runs.schedule import Entry
+from workbench.runs.secrets import is_reference, look_up
 
 Command = Callable[[Entry, Any, Path], list[str]]
 
@@ -24,15 +24,19 @@ def arguments(entry: Entry, parameters: dict[str, Any]) -> list[str]:
     """The words behind `workbench` that run an entry with these parameters, without folder and deadline."""
     words = ["run", str(entry.notebook)]
     for name, value in parameters.items():
-        if not _is_secret(value):
+        if not is_reference(value):
             words += ["-p", name, text_of(value)]
     return words
 
 
 def run_environment(entry: Entry, window: Any) -> dict[str, str]:
-    """The environment that carries the secret parameters of a window. Raises WorkbenchError where one is not there."""
-    told = json.loads(window.parameters)
-    return {f"WORKBENCH_{name.upper()}": str(secret(value)) for name, value in told.items() if _is_secret(value)}
+    """The environment that carries the references to secrets among the parameters of a window: the kernel looks them up
+    where it uses them. Raises WorkbenchError where one is not there.
+    """
+    told = {name: value for name, value in json.loads(window.parameters).items() if is_reference(value)}
+    for value in told.values():
+        look_up(value)
+    return {f"WORKBENCH_{name.upper()}": value for name, value in told.items()}
 
 
 def text_of(value: Any) -> str:
@@ -46,7 +50,3 @@ def text_of(value: Any) -> str:
     if value is None:
         return "none"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("secret:")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.runs import secrets
 
 NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 SECRET = re.compile(r"(^|_)(password|passwd|secret|token|api_?key|access_?key|credentials?)$", re.IGNORECASE)
@@ -158,7 +159,7 @@ def now() -> str:
 
 def write_json(path: Path, told: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all; NaN and infinities have no place in JSON and become null."""
-    text = json.dumps(plain(told), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(secrets.scrub(plain(told)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
@@ -169,6 +170,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     aside = Path(name)
     try:
         write(aside)
+        secrets.scrub_file(aside, path.name)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.chmod(0o666 & ~_umask())
@@ -198,6 +200,8 @@ def without_secrets(value: Any, name: str = "") -> Any:
     >>> without_secrets("s3://me:word@host/table?sig=abc&part=1")
     's3://***@host/table?sig=***&part=1'
     """
+    if secrets.is_reference(value):
+        return value  # it tells where the secret is, not what it is
     if name and SECRET.search(name) and value not in (None, ""):
         return "***"
     if isinstance(value, str):
