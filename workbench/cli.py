@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.apps import signin_commands
+from workbench.apps import export_commands, signin_commands
 from workbench.errors import WorkbenchError
 from workbench.runs import commands as scheduling
 
@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     _detectable_command(commands)
     scheduling.add(commands, _write_report, _drift_states)
     signin_commands.add(commands)
+    export_commands.add(commands)
 
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)

@@ -43,6 +43,8 @@ def compare_page(within: Site, notebook: str, a: str = "", b: str = "", leaf: st
         leaf,
         notebook=notebook,
         title=title,
+        links=site.links_to(within, notebook, "../../", leaf),
+        here="compare",
         sides=[_side(first, stories[0], "A"), _side(second, stories[1], "B")],
         choices=[{"run": one.folder.name, "when": one.ended or one.started} for one in over],
         same=first.folder == second.folder,

@@ -52,8 +52,9 @@ class Listing:
 
     def record(self, notebook: str, name: str) -> Record | None:
         """The record of a run in the listing, None when it is not there or went away meanwhile."""
-        if name not in self.names(notebook):
-            return None
+        return self._read(notebook, name) if name in self.names(notebook) else None
+
+    def _read(self, notebook: str, name: str) -> Record | None:
         folder = self.runs / notebook / name
         try:
             stat = (folder / "run.json").stat()

@@ -31,6 +31,13 @@ def write_report(executed_notebook: str | Path, folder: str | Path) -> Path:
 
     A notebook that failed, or did not come as far as its page, gives a report that says so and shows the notebook unfolded.
     """
+    path = Path(folder) / REPORT
+    path.write_text(report_text(executed_notebook, folder), encoding="utf-8")
+    return path
+
+
+def report_text(executed_notebook: str | Path, folder: str | Path) -> str:
+    """The report of a run's folder as text: everything that it needs is inside."""
     from workbench.runs.notebooks import read_cells
 
     folder = Path(folder)
@@ -43,7 +50,7 @@ def write_report(executed_notebook: str | Path, folder: str | Path) -> Path:
     state = shell.state_of(told)
     if story.get("notices"):
         state = {**state, "notice": " ".join(story["notices"])}
-    html = shell.render(
+    return shell.render(
         "report.html",
         story=story,
         state=state,
@@ -57,9 +64,6 @@ def write_report(executed_notebook: str | Path, folder: str | Path) -> Path:
         unfold=published is None or told["status"] == "failed",
         scripts=[shell.inline(shell.library(name).read_text(encoding="utf-8")) for name in _order(scripts)],
     )
-    path = folder / REPORT
-    path.write_text(html, encoding="utf-8")
-    return path
 
 
 def _order(scripts: set[str]) -> list[str]:

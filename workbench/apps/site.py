@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from workbench.apps import shell
 from workbench.apps.due import Due, due
@@ -122,15 +123,13 @@ def index(site: Site, leaf: str = "", *, now: datetime | None = None) -> str:
 def notebook_page(site: Site, notebook: str, leaf: str = "") -> str:
     """The page of a notebook: its latest good run, or what there is instead. Raises WorkbenchError for an unknown name."""
     good = site.good(notebook)
-    return unrun_page(site, notebook) if good is None else run_page(site, good, latest=True, leaf=leaf)
+    return unrun_page(site, notebook, leaf) if good is None else run_page(site, good, latest=True, leaf=leaf)
 
 
-def run_page(
-    site: Site, record: Record, *, latest: bool, leaf: str = "", live: bool = True, inside: bool = False
-) -> str:
+def run_page(site: Site, record: Record, *, latest: bool, leaf: str = "", served: bool = True) -> str:
     """The published page of a run. `latest` marks the page of the notebook, which says when a newer run has failed.
 
-    With `inside` the pictures are in the page and not sent for, so that it opens from a disk.
+    A page that is not `served` has its pictures inside instead of sending for them, so that it opens from a disk.
     """
     name = record.folder.parent.name
     published, problem = _published(record)
@@ -146,9 +145,9 @@ def run_page(
     elif published is None and record.status == "good":
         notices.append("This run published no page; its report shows the notebook.")
     root = "../" if latest else "../../"
-    links = links_of(record, root, leaf)
-    if live and record.status == "good" and published is not None:
-        links["live"] = f"{root}live/{name}/{record.folder.name}"
+    links = links_of(site, record, root, leaf)
+    if served and record.status == "good" and published is not None:
+        links["live"] = f"{root}live/{quote(name, safe='')}/{record.folder.name}"
     return _render(
         "published.html",
         1 if latest else 2,
@@ -157,9 +156,10 @@ def run_page(
         state={**state, "notice": " ".join(notices)},
         facts=facts(record, story),
         links=links,
+        here="latest" if latest else "page",
         older=_older(site, record, root, leaf),
-        pictures=f"{root}{name}/{record.folder.name}/{PICTURES}" if published and not inside else "",
-        document=published.pictures if published and inside else "",
+        pictures=f"{root}{quote(name, safe='')}/{record.folder.name}/{PICTURES}" if published and served else "",
+        document=published.pictures if published and not served else "",
         scripts=scripts(published.scripts) if published else [],
     )
 
@@ -168,7 +168,9 @@ def history_page(site: Site, notebook: str, asked: str = "", leaf: str = "") -> 
     """The runs of a notebook by date. Raises WorkbenchError for an unknown notebook or an `asked` that is no day."""
     site.known(notebook)
     title = about(site, notebook)[0] or notebook
-    return _render("history.html", 2, leaf, notebook=notebook, title=title, table=rows(site.listing, notebook, asked))
+    links = links_to(site, notebook, "../../", leaf)
+    table = rows(site.listing, notebook, asked)
+    return _render("history.html", 2, leaf, notebook=notebook, title=title, table=table, links=links, here="history")
 
 
 def missing(title: str, sentence: str, command: str = "") -> str:
@@ -179,18 +181,19 @@ def missing(title: str, sentence: str, command: str = "") -> str:
     )
 
 
-def unrun_page(site: Site, notebook: str, runs: object = None) -> str:
+def unrun_page(site: Site, notebook: str, leaf: str = "") -> str:
     """The page of a notebook without a good run: one sentence and the command."""
     title, question = about(site, notebook)
     newest = next(site.known(notebook), None)
     failed = next((one for one in site.known(notebook) if one.status == "failed"), None)
-    more: Json = {"question": question, "notebook": notebook}
+    links = links_to(site, notebook, "../", leaf)
+    more: Json = {"question": question, "notebook": notebook, "links": links, "here": "latest"}
     if failed is not None:
         error = failed.error or {}
         state = {"word": "Failed", "colour": "bad"}
         when = shell.when(failed.ended or failed.started)
         sentence = f"There is no good run of `{notebook}` yet; the newest, {when}, failed: {error.get('name', '')}."
-        more["link"] = f"{plain_name(failed.folder)}/detail/"
+        more["link"] = f"{plain_name(failed.folder)}/detail/{leaf}"
         more["message"] = str(error.get("message") or "")[:2000]
     elif newest is not None:
         state = {"word": "Running", "colour": ""}
@@ -199,7 +202,14 @@ def unrun_page(site: Site, notebook: str, runs: object = None) -> str:
         state = {"word": "Never ran", "colour": ""}
         sentence = f"`{notebook}` has not been run yet. This makes its first page:"
     return _render(
-        "empty.html", 1, title=title or notebook, sentence=sentence, command=site.command(notebook), state=state, **more
+        "empty.html",
+        1,
+        leaf,
+        title=title or notebook,
+        sentence=sentence,
+        command=site.command(notebook),
+        state=state,
+        **more,
     )
 
 
@@ -231,20 +241,21 @@ def facts(record: Record, story: Json) -> Json:
     return {**told, "notebook": name}
 
 
-def links_of(record: Record, root: str, leaf: str = "") -> dict[str, str]:
+def links_to(site: Site, notebook: str, root: str, leaf: str = "") -> dict[str, str]:
+    """Where the pages of a notebook are, from a page whose index is at `root`; a comparison where there are two runs."""
+    base = f"{root}{quote(notebook, safe='')}/"
+    over = [name for name in site.listing.names(notebook)[:20] if not name.startswith(".")]
+    names = {"latest": "", "history": "history/", **({"compare": "compare/"} if len(over) > 1 else {})}
+    return {"home": root + leaf, **{name: base + place + leaf for name, place in names.items()}}
+
+
+def links_of(site: Site, record: Record, root: str, leaf: str = "") -> dict[str, str]:
     """Where a run's other pages and files are, from a page whose index is at `root`."""
-    notebook = f"{root}{record.folder.parent.name}/"
-    base = f"{notebook}{record.folder.name}/"
-    names = {"report": REPORT, "notebook": "notebook.ipynb", "record": "run.json"}
-    found = {name: base + file for name, file in names.items() if (record.folder / file).is_file()}
-    pages = {
-        "home": root,
-        "page": base,
-        "latest": notebook,
-        "history": f"{notebook}history/",
-        "detail": f"{base}detail/",
-    }
-    return {**{name: link + leaf for name, link in pages.items()}, **found}
+    name = record.folder.parent.name
+    base = f"{root}{quote(name, safe='')}/{record.folder.name}/"
+    files = {"report": REPORT, "notebook": "notebook.ipynb", "record": "run.json"}
+    found = {kind: base + file for kind, file in files.items() if (record.folder / file).is_file()}
+    return {**links_to(site, name, root, leaf), "page": base + leaf, "detail": f"{base}detail/{leaf}", **found}
 
 
 def bare(site: Site, record: Record) -> Json:
@@ -293,7 +304,7 @@ def _older(site: Site, record: Record, root: str, leaf: str) -> list[Json]:
     found = []
     for one in site.known(name):
         if one.folder != record.folder and not partial(one.folder):
-            found.append({**line(one), "link": f"{root}{name}/{one.folder.name}/{leaf}"})
+            found.append({**line(one), "link": f"{root}{quote(name, safe='')}/{one.folder.name}/{leaf}"})
         if len(found) == OLDER:
             break
     return found
