@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -248,6 +249,36 @@ def test_progress_is_shown_where_asked(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     wb.cube(data, progress=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["open in JupyterLab", "run by papermill"])
+def test_the_bar_in_a_notebook_is_for_those_who_look(folder, opened, monkeypatch):
+    import nbclient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    if opened:
+        monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
+    shown = []
+    slow = "import workbench as wb\nfrom workbench import clusters\nclusters.DELAY = 1e-9"
+    code = f"{slow}\nimport tqdm\ntqdm.tqdm.monitor_interval = 0\nint(wb.cube({str(folder)!r})['count'])"
+    notebook = new_notebook(cells=[new_code_cell(code)])
+
+    class Watched(nbclient.NotebookClient):
+        def process_message(self, message, cell, index):
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                shown.append(message["content"]["data"]["text/html"])
+            return super().process_message(message, cell, index)
+
+    Watched(notebook, timeout=60, kernel_name="python3").execute()
+    assert [o["output_type"] for o in notebook.cells[0].outputs if o["output_type"] == "stream"] == []
+    assert bool(shown) == opened
+    if opened:
+        assert any(
+            re.search(r'<progress value="\d+" max="16000"></progress> counting \d+ % of 16.0k rows', x) for x in shown
+        )
+        assert (shown[0], shown[-1]) == ("", "")
 
 
 def test_pieces_that_a_condition_empties_leave_the_axes_as_they_are(tmp_path):
