@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -229,11 +229,15 @@ def _jobs(
         if one.name in twins:
             told[one.name] = _line(one, "moved", f"the same content as {twins[one.name]}")
         elif what.outcome in ("new", "grown", "longer", "again"):
-            jobs.append(Job(one, what, base, tuple(replays.get(one.name, ())), what.outcome in ("new", "again")))
+            fresh = what.outcome in ("new", "again")
+            left = None if fresh else _left(what, one, here)
+            jobs.append(Job(one, what, base, tuple(replays.get(one.name, ())), fresh, left))
         elif what.outcome == "moved" and what.entry is not None:
             entries[one.name] = replace(
                 what.entry, key=one.name, rows=0, size=one.size, stamp=one.stamp, state="whole", time=None
             )
+            if (left := _left(what, one, here)) is not None:
+                entries.setdefault(left.key, left)
         elif what.outcome in ("truncated", "rewritten", "unreadable"):
             reason = f"{what.outcome}: {what.reason}"
             asides.append(Aside(reason, 1, {"file": one.name}, source=one.name))
@@ -241,6 +245,14 @@ def _jobs(
             entries[one.name] = replace(before, state="refused", size=one.size, stamp=one.stamp, time=None)
             told[one.name].update(outcome="set aside", reason=reason, aside=1)
     return jobs, entries, asides
+
+
+def _left(what: Look, one: Seen, here: Collection[str]) -> Entry | None:
+    """What the record is to say of the name under which a content was taken that now lies elsewhere: nothing is taken of
+    it, so that what comes under this name is new, whether or not this commit is followed by another."""
+    if what.entry is None or what.entry.key == one.name or what.entry.key in here:
+        return None
+    return Entry("file", what.entry.key)
 
 
 def _twins(found: Sequence[Seen], looks: Sequence[Look], asked: Asked) -> dict[str, str]:

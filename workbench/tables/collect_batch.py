@@ -176,6 +176,8 @@ def _taken(
         return None
     batch.entries[job.seen.name] = replace(chunk.after, rows=job.known.rows + batch.rows[number] + count)
     batch.rows[number] += count
+    if job.left is not None:
+        batch.entries.setdefault(job.left.key, job.left)
     if broken:
         batch.broken.setdefault(number, []).extend(broken)
     if chunk.problem:

@@ -30,6 +30,7 @@ class Job:
     base: Entry | None  # what the record says of this address
     asides: tuple[str, ...] = ()  # set aside before, and settled when this is taken
     fresh: bool = False  # read from the start, whatever was taken
+    left: Entry | None = None  # what the record is to say of the name that this content had before
 
     @property
     def known(self) -> Entry:
