@@ -1,14 +1,17 @@
 """From counted requests to assumptions, sentences that say what the figures are, and the example's files."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from workbench import example_costs, examples
-from workbench.analyses import allocation, cost, prices, reconcile, returns, spending, statement
+from workbench.analyses import allocation, cost, energy, prices, reconcile, returns, spending, statement
 from workbench.errors import WorkbenchError
 from workbench.tables.focus_read import read_focus
 from workbench.tables.usage import read_usage
+from workbench.tables.usage_gpus import read_gpu_hours
 from workbench.views import cost as pictures
 from workbench.views import returns as drawn
 
@@ -46,12 +49,12 @@ def test_what_is_measured_becomes_assumptions(example):
 
 def test_hosted_and_own_add_up_to_the_sum_in_every_table(example):
     files, priced = example
-    hours = statement.read_hours(files["gpu_hours"])
+    hours = read_gpu_hours(files["gpu_hours"]).table.to_pandas()
     own = statement.own_models("auto", hours)
     assert set(own) == set(example_costs.OWN)
     cube = cost.count(priced, own=own)
-    rates, words = statement.gpu_rates(hours, {"H100": 2.0}, "", "")
-    assert words == "H100 at $2.00 an hour, as agreed"
+    rates, words, listed = statement.gpu_rates(hours, {"H100": 2.0}, "", "")
+    assert (words, listed) == ("H100 at $2.00 an hour, as agreed", "")
     gpus = allocation.windows(hours, rates, "D")
     lines = cost.together(cost.lines(cube), allocation.as_lines(gpus, cost.served(cube)))
     whole = cost.bill_micro(lines)
@@ -96,14 +99,64 @@ def test_the_planted_bill_is_explained(example):
     assert "all of it explained" in statement.gap_words(compared.assign(rest_micro=0), billed)
 
 
-def test_files_of_hours_that_cannot_be_read_are_named(tmp_path):
-    assert statement.read_hours("") is None
-    for path, words in ((tmp_path / "hours.xlsx", "neither"), (tmp_path / "none.csv", "cannot be read")):
-        with pytest.raises(WorkbenchError, match=words):
-            statement.read_hours(str(path))
-    (tmp_path / "a.csv").write_text("start,end\n")
-    with pytest.raises(WorkbenchError, match="lack gpu_model, model"):
-        statement.read_hours(str(tmp_path / "a.csv"))
+def test_old_prices_of_models_or_of_gpus_are_told():
+    used = pd.DataFrame(
+        [
+            {
+                "name": "list",
+                "version": "1",
+                "as_of": "2026-03-01",
+                "contract": "",
+                "gpus": "H100 at $2",
+                "gpus_as_of": "2025-11-01",
+            }
+        ]
+    )
+    assert statement.age(used.assign(gpus_as_of=""), 30, date(2026, 3, 20))[:2] == (19, True)
+    days, fresh, words = statement.age(used, 30, date(2026, 3, 20))
+    assert (days, fresh) == (139, False)  # models' prices are fresh, the GPUs' are not
+    assert words.endswith("139 days old. Older than 90 days: check it")
+    assert statement.age(used.assign(gpus_as_of="2026-01-01"), 10, date(2026, 3, 20))[1] is False
+
+
+def test_energy_and_carbon_are_lines_that_sum_to_the_bill(example):
+    files, priced = example
+    hours = read_gpu_hours(files["gpu_hours"]).table.to_pandas()
+    cube = cost.count(priced, own=example_costs.OWN)
+    power = energy.windows(hours, 0.13, 1.3, 380, 80, "D")
+    kwh = hours["energy_kwh"].sum()
+    assert power["energy_micro"].sum() == round(kwh * 0.13 * 1.3 * 1e6)
+    assert power["carbon_micro"].sum() == round(kwh * 1.3 * 0.38 / 1000 * 80 * 1e6)
+    assert power["kg"].sum() == pytest.approx(kwh * 1.3 * 0.38)
+    lines = [allocation.as_lines(power, cost.served(cube), what, what) for what in ("energy", "carbon")]
+    for one, what in zip(lines, ("energy", "carbon"), strict=True):
+        assert one["micro"].sum() == power[f"{what}_micro"].sum()
+        assert set(one["class"]) == {what}
+    whole = cost.together(cost.lines(cube), *lines)
+    told = cost.classes(whole)
+    assert told.loc[~told["inside"], "micro"].sum() == whole["micro"].sum() == cost.bill_micro(whole)
+    windows = sorted(power["window"].unique())
+    change = energy.change(power, windows[:1], windows[1:])
+    assert sum(change["energy"]) == power["energy_micro"].sum()
+    assert pictures.energy(power)["energy"].iloc[0] == pictures.dollars(int(power["energy_micro"].sum()))
+    free = energy.windows(hours, 0, 1.3, 380, 0, "D")
+    assert energy.change(free, windows[:1], windows[1:]) == {}
+    assert "in no sum" in energy.words(free, 0, 1.3, 380)
+
+
+def test_energy_is_spread_over_the_windows_of_a_claim_and_what_nobody_measured_is_said():
+    hours = pd.DataFrame({
+        "start": pd.to_datetime(["2026-03-02 18:00", "2026-03-02 00:00", "2026-03-02 00:00"], utc=True),
+        "end": pd.to_datetime(["2026-03-03 18:00", "2026-03-02 12:00", "2026-03-02 12:00"], utc=True),
+        "model": ["a", "", "a"], "energy_kwh": [8.0, 1.0, np.nan],
+    })  # fmt: skip
+    found = energy.windows(hours, 1, 1, every="D")
+    told = {(one.window[:10], one.model): one.energy_micro for one in found.itertuples()}
+    assert told == {("2026-03-02", "a"): 2_000_000, ("2026-03-03", "a"): 6_000_000, ("2026-03-02", "(idle)"): 1_000_000}
+    assert found.attrs["unknown"] == 1
+    assert energy.windows(None).empty
+    with pytest.raises(WorkbenchError, match="PUE"):
+        energy.windows(hours, 1, 0.5)
 
 
 def test_pictures_draw_what_they_are_given():

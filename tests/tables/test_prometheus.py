@@ -8,6 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.tables.prometheus import increases, quantile, read_metrics
 from workbench.tables.prometheus_dcgm import gpu_hours
 from workbench.tables.prometheus_vllm import quantiles, read_served, served
+from workbench.tables.usage import read_usage
 
 START = 1_772_445_600  # 2026-03-02 10:00 UTC, seconds
 
@@ -152,6 +153,16 @@ def test_usage_of_vllm_is_what_its_counters_grew_by(tmp_path, how):
     assert usage.checks["tokens in"] == usage.checks["tokens out"] == 9_900
     assert usage.checks["tokens conserved"]
     assert not usage.unknown
+
+
+def test_usage_is_read_from_metrics_by_their_form(tmp_path):
+    usage = read_usage(answer(tmp_path / "range.json", *vllm()))
+    assert usage.format == "vllm"
+    assert usage.table.column("input_tokens").to_pylist() == [1_000, 3_500]
+    page = text(tmp_path / "page.prom", 'vllm:prompt_tokens_total{model_name="m"} 5\n')
+    assert read_usage(page, given={"owner": "search"}).table.column("owner").to_pylist() == ["search"]
+    with pytest.raises(WorkbenchError, match="given names"):
+        read_usage(page, given={"oner": "search"})
 
 
 def test_old_and_new_names_side_by_side_count_once_and_pages_follow_each_other(tmp_path):

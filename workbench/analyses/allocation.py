@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.analyses.money import MICRO, PICO, apportion, nearest
+from workbench.analyses.money import apportion, nearest
+from workbench.analyses.parts import starts_between
 from workbench.errors import WorkbenchError
 from workbench.errors import nearest as near
 
@@ -173,11 +174,12 @@ def token_weights(usage: pd.DataFrame, weights: Mapping[str, float]) -> tuple[pd
     return into, usage["output_tokens"].fillna(0) * weights["output"]
 
 
-def as_lines(shared: pd.DataFrame, served: pd.DataFrame, basis: str = "used") -> pd.DataFrame:
+def as_lines(shared: pd.DataFrame, served: pd.DataFrame, basis: str = "used", what: str = "") -> pd.DataFrame:
     """The GPU bill as lines of the whole bill: by window, owner (and other axes), model and class, in whole microdollars.
 
     shared: `share_gpus` by model and window; served: `cost.served`, what those models did in each window. basis: "used"
-    or "allocated". A model's bill of a window goes to the input and output of those it served, by measured prefill and
+    or "allocated", or of `energy.windows` "energy" or "carbon". what: a class for all of it, such as "energy", instead of
+    input, output and idle. A model's bill of a window goes to the input and output of those it served, by measured prefill and
     decode time; where no request of the window measured them, by tokens (WEIGHTS). What nobody used, or a model that
     served nobody, is idle: its owner and class, and for what nobody used its model, are "(idle)". The sum is that of
     `shared`.
@@ -203,6 +205,8 @@ def as_lines(shared: pd.DataFrame, served: pd.DataFrame, basis: str = "used") ->
             rows.append(part[["window", *axes, "model"]].assign(**{"class": name, "tokens": tokens, "micro": micro}))
     columns = ["window", *axes, "model", "class", "tokens", "micro"]
     found = pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+    if what:
+        found = found.assign(**{"class": what, "tokens": 0}).groupby(columns[:-2], sort=False, as_index=False).sum()
     return found[found["micro"] != 0].assign(provider="own GPUs").reset_index(drop=True)
 
 
@@ -328,7 +332,7 @@ def _one_gpu(gpu: Any, mine: pd.DataFrame, by: Sequence[str], every: str) -> pd.
     mine = mine[~mine["idle"] & (mine["end"] > gpu.start) & (mine["start"] < gpu.end)]
     moments = np.concatenate([mine["start"], mine["end"], [gpu.start, gpu.end]])
     edges = np.unique(np.clip(moments, gpu.start, gpu.end)).astype("int64")
-    starts = _windows(gpu.start, gpu.end, every)
+    starts = starts_between(gpu.start, gpu.end, every)
     edges = np.unique(np.concatenate([edges, starts[(starts > gpu.start) & (starts < gpu.end)]]))
     length = np.diff(edges) / HOUR
     first = np.searchsorted(edges, mine["start"].clip(gpu.start, gpu.end))
@@ -358,23 +362,3 @@ def _one_gpu(gpu: Any, mine: pd.DataFrame, by: Sequence[str], every: str) -> pd.
     return found.assign(**about)[
         ["window", "node", "gpu", "gpu_model", *by, "gpu_hours_allocated", "gpu_hours_used", "place"]
     ]
-
-
-def _windows(start: int, end: int, every: str) -> Any:
-    """The starts of the windows from the one that holds `start`, in microseconds; one window without `every`."""
-    if not every:
-        return np.array([start], dtype="int64")
-    low, high = pd.Timestamp(int(start), unit="us", tz="UTC"), pd.Timestamp(int(end), unit="us", tz="UTC")
-    try:
-        offset = pd.tseries.frequencies.to_offset(every)
-        fixed = isinstance(offset, pd.offsets.Tick)
-        begin = low.floor(every) if fixed else offset.rollback(low.normalize())
-        found = pd.date_range(begin, high, freq=every)
-    except ValueError as error:
-        raise WorkbenchError(
-            f"{every!r} is no length of a window; wanted a pandas offset such as h, D or MS"
-        ) from error
-    return found.as_unit("us").asi8
-
-
-PER_HOUR = PICO // MICRO  # kept beside HOUR: picodollars in a microdollar

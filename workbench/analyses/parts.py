@@ -210,6 +210,23 @@ def window_seconds(cube: xr.Dataset) -> float:
     return float(np.median(np.diff(starts) / np.timedelta64(1, "s")))
 
 
+def starts_between(start: int, end: int, every: str) -> Any:
+    """The starts of the windows from the one that holds `start`, in microseconds; one window without `every`."""
+    if not every:
+        return np.array([start], dtype="int64")
+    low, high = pd.Timestamp(int(start), unit="us", tz="UTC"), pd.Timestamp(int(end), unit="us", tz="UTC")
+    try:
+        offset = pd.tseries.frequencies.to_offset(every)
+        fixed = isinstance(offset, pd.offsets.Tick)
+        begin = low.floor(every) if fixed else offset.rollback(low.normalize())
+        found = pd.date_range(begin, high, freq=every)
+    except ValueError as error:
+        raise WorkbenchError(
+            f"{every!r} is no length of a window; wanted a pandas offset such as h, D or MS"
+        ) from error
+    return found.as_unit("us").asi8
+
+
 def say_share(share: float) -> str:
     """A share as people say it.
 

@@ -24,14 +24,15 @@ def words(**texts: str) -> dict[str, str] | None:
 
 def gpu_rates(
     hours: pd.DataFrame | None, own: Mapping[str, float], provider: str, term: str, today: date | None = None
-) -> tuple[dict[str, int], str]:
-    """Microdollars a GPU-hour of every GPU model in `hours`, and the sentence that says where they are from.
+) -> tuple[dict[str, int], str, str]:
+    """Microdollars a GPU-hour of every GPU model in `hours`, where they are from, and the oldest day of a listed price.
 
-    own: dollars by GPU model; the others are those of the price book for a provider and term (`gpu_prices`).
+    own: dollars by GPU model; the others are those of the price book for a provider and term (`gpu_prices`). The day is
+    ISO, "" where all prices are agreed.
     """
     from workbench.analyses import gpu_prices
 
-    found, said = {}, []
+    found, said, days = {}, [], []
     for model in dict.fromkeys([] if hours is None else hours["gpu_model"]):
         if model in own:
             found[model] = round(own[model] * MICRO)
@@ -39,26 +40,38 @@ def gpu_rates(
         else:
             one = gpu_prices.gpu_price(model, provider, term)
             found[model] = one.micro
+            days.append(str(one.as_of))
             said.append(
                 f"{model} at {say(one.micro)} an hour ({one.provider}, {one.term}, as of {one.as_of}; {one.source})"
             )
-    return found, "; ".join(said)
+    return found, "; ".join(said), min(days, default="")
 
 
-def prices_used(priced: Any, gpus: str = "") -> pd.DataFrame:
-    """The price list of a run as one row: name, version, as_of (ISO), contract, and what was said of GPU prices."""
+def prices_used(priced: Any, gpus: str = "", gpus_as_of: str = "") -> pd.DataFrame:
+    """The price list of a run as one row: name, version, as_of (ISO), contract, what was said of GPU prices, their oldest day."""
     told = {name: getattr(priced.book, name) for name in ("name", "version", "contract")}
-    return pd.DataFrame([{**told, "as_of": str(priced.book.as_of), "gpus": gpus}])
+    return pd.DataFrame([{**told, "as_of": str(priced.book.as_of), "gpus": gpus, "gpus_as_of": gpus_as_of}])
 
 
 def age(used: pd.DataFrame, stale_days: int, today: date | None = None) -> tuple[int, bool, str]:
-    """How many days old the prices are today, whether that is fresh enough, and the sentence that says it."""
-    one = used.iloc[0]
-    days = ((today or datetime.now(UTC).date()) - date.fromisoformat(one["as_of"])).days
+    """How many days old the oldest prices are today, whether all are fresh enough, and the sentence that says it.
+
+    Prices of models are old after `stale_days`, those of GPUs after that or `gpu_prices.STALE_DAYS`, whichever is more.
+    """
+    from workbench.analyses.gpu_prices import STALE_DAYS
+
+    one, now = used.iloc[0], today or datetime.now(UTC).date()
+    days = (now - date.fromisoformat(one["as_of"])).days
     words = f"{one['name']} {one['version']}, prices as of {one['as_of']}, {days} days old"
     words += f"; agreed prices of {str(one['contract']).rsplit('/', 1)[-1]} over them" if one["contract"] else ""
     words += "" if days <= stale_days else f". Older than {stale_days} days: check them"
-    return days, days <= stale_days, words + (f". GPUs: {one['gpus']}" if one["gpus"] else "")
+    words += f". GPUs: {one['gpus']}" if one["gpus"] else ""
+    fresh, listed = days <= stale_days, str(one.get("gpus_as_of") or "")
+    if listed:
+        own, limit = (now - date.fromisoformat(listed)).days, max(stale_days, STALE_DAYS)
+        words += f", {own} days old" + (f". Older than {limit} days: check it" if own > limit else "")
+        days, fresh = max(days, own), fresh and own <= limit
+    return days, fresh, words
 
 
 def halves(labels: Sequence[str], earlier: str = "", later: str = "") -> tuple[list[str], list[str], str]:
@@ -120,27 +133,6 @@ def exceptions_by_reason(*tables: Any, own: Sequence[str] = ()) -> pd.DataFrame:
         rows.append((reason, len(part), f"{where}: {one['field']} = {one['value']}"))
     found = pd.DataFrame(rows, columns=["reason", "requests", "example"])
     return found.sort_values("requests", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def read_hours(path: str) -> pd.DataFrame | None:
-    """GPU-hours from a Parquet or CSV file of the schema GPU_HOURS; None for "".
-
-    Raises WorkbenchError for another kind of file and for columns that are missing.
-    """
-    if not path:
-        return None
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-    ending = next((one for one in readers if path.lower().endswith(one)), None)
-    if ending is None:
-        raise WorkbenchError(f"GPU-hours {path!r} are neither .parquet nor .csv; write them with gpu_hours_table")
-    try:
-        found: pd.DataFrame = readers[ending](path)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"GPU-hours {path!r} cannot be read: {error}") from error
-    missing = [name for name in ("start", "end", "gpu_model", "model") if name not in found]
-    if missing:
-        raise WorkbenchError(f"GPU-hours {path!r} lack {', '.join(missing)}; wanted the columns of GPU_HOURS")
-    return found
 
 
 def own_models(text: str, hours: Any) -> list[str]:

@@ -83,6 +83,7 @@ GPU_HOURS = pa.schema(
     ]
 )
 KINDS = ("whole", "mig", "time-slice", "mps", "dra")
+PAGES = (".prom", ".txt", ".metrics")  # Prometheus text
 TIERS = ("", "standard", "batch", "flex", "priority")
 
 # Every reason, and whether the row is set aside (True) or stays in the table (False).
@@ -202,8 +203,9 @@ def read_usage(
     source
         A file, folder or pattern of JSON (lines, an array or one object), CSV or Parquet; text also as .gz or .zst.
     format
-        "otel" (OpenTelemetry GenAI spans as OTLP JSON), "langfuse", "litellm", "mlflow", "table" (any columns, matched by
-        the names in usage_aliases.toml), or "auto", which tells by the names.
+        "otel" (OpenTelemetry GenAI spans as OTLP JSON), "langfuse", "litellm", "mlflow", "vllm" (its metrics, as Prometheus
+        text or JSON; see `prometheus_vllm.read_served`), "table" (any columns, matched by the names in
+        usage_aliases.toml), or "auto", which tells by the names.
     given
         Words for rows that say none, such as {"provider": "openai", "model": "gpt-5.4"}.
     units
@@ -237,12 +239,16 @@ def read_usage(
 
     if format != "auto" and format not in formats.FORMATS:
         raise WorkbenchError(f"format is {format!r}: {nearest(format, ('auto', *formats.FORMATS))}")
+    if format == "vllm" or (format == "auto" and fspath(source).lower().endswith(PAGES)):
+        return _metrics(source, given)
     place, found, stored = records.files(source)
     if stored == "json":
         broken: list[dict[str, Any]] = []
         rows = list(records.records(place, found, broken))
         names = {name for _, _, one in rows[:50] for name in records.flat(one)}
         form = formats.detect(names) if format == "auto" else format
+        if form == "vllm":
+            return _metrics(source, given)
         raw = formats.raw_of(rows, form, broken)
     else:
         raw = records.tables(place, found, stored)
@@ -255,6 +261,12 @@ def read_usage(
     if not len(raw.row) and form == "table":
         return Usage(USAGE.empty_table(), exceptions_table(raw.broken), checks=_nothing(len(raw.broken)))
     return canonical(raw, form, given, units)
+
+
+def _metrics(source: str | PathLike[str], given: Mapping[str, str] | None) -> Usage:
+    from workbench.tables.prometheus_vllm import read_served
+
+    return read_served(source, given=given)
 
 
 def _nothing(broken: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from workbench.tables.usage_named import Raw
 from workbench.tables.usage_records import Record, columns, flat, tables
 
-FORMATS = ("otel", "langfuse", "litellm", "mlflow", "table")
+FORMATS = ("otel", "langfuse", "litellm", "mlflow", "vllm", "table")
 CALLS = ("chat", "text_completion", "generate_content", "embeddings", "embedding", "completion", "rerank", "responses")
 NO_CALLS = (
     "execute_tool",
@@ -43,6 +43,8 @@ def detect(names: Iterable[str]) -> str:
     """
     have = set(names)
     roots = {name.split(".")[0].lower().replace("_", "") for name in have}
+    if {"data.resultType", "data.result"} & have or "metric.__name__" in have:
+        return "vllm"
     if roots & {"resourcespans", "scopespans", "spans"} and not roots & {"tracemetadata", "requestmetadata", "traceid"}:
         return "otel"
     if (

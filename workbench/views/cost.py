@@ -318,3 +318,13 @@ def holders(frame: pd.DataFrame) -> pd.DataFrame:
         part = "" if np.isnan(share) else f"{100 * share:.0f} %"
         told.append((who, f"{held:,.1f} h", f"{busy:,.1f} h", dollars(kept), dollars(spent), part))
     return pd.DataFrame(told, columns=[name, "held", "used", "cost as held", "cost as used", "used of held"])
+
+
+def energy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Energy and carbon of own GPUs by model, as a table with its sums. frame: `energy.windows`."""
+    sums = ["kwh", "site_kwh", "kg", "energy_micro", "carbon_micro"]
+    by = frame.groupby("model", sort=False)[sums].sum().sort_values("kwh", ascending=False)
+    told = []
+    for who, kwh, site, kg, power, carbon in [("all", *by.sum()), *by.head(ROWS).itertuples(name=None)]:
+        told.append((who, f"{kwh:,.1f} kWh", f"{site:,.1f} kWh", f"{kg:,.1f} kg", dollars(power), dollars(carbon)))
+    return pd.DataFrame(told, columns=["model", "at the GPUs", "at the meter", "CO\u2082e", "energy", "carbon"])
