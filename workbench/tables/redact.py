@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError, nearest
-from workbench.tables import redact_modes, redact_search
+from workbench.tables import redact_modes, redact_names, redact_search
 from workbench.tables.redact_columns import Found, walk
 from workbench.tables.redact_modes import Key, read_key
 from workbench.tables.redact_rules import Rule, load_rules
-from workbench.tables.redact_search import Plan
+from workbench.tables.redact_search import Plan, Spans
 
 __all__ = [
     "FINDINGS",
@@ -69,6 +69,8 @@ class Job:
     dates: dict[str, str] = field(default_factory=dict)
     days: int = 183
     key: Key | None = None
+    names: tuple[str, ...] = ()
+    engine: Any = field(default=None, repr=False)
     plans: dict[str, Plan] = field(default_factory=dict, repr=False)
 
 
@@ -81,6 +83,8 @@ def job(
     dates: Mapping[str, str] | None = None,
     days: int = 183,
     key: Key | None = None,
+    names: Sequence[str] = (),
+    engine: Any = None,
 ) -> Job:
     """How tables are to be redacted.
 
@@ -101,6 +105,8 @@ def job(
         How far dates are moved at most.
     key
         From `read_key`; needed for pseudonyms and dates.
+    names
+        Columns of plain text in which names of people are looked for as well, by Presidio (`engine`, or one that is made).
 
     Raises
     ------
@@ -108,6 +114,8 @@ def job(
         For an unknown mode, rule or kind, and where a key is needed and missing.
     """
     chosen = tuple(rules) if rules is not None else load_rules()
+    if names:
+        chosen += redact_names.RULES
     if (whole or dates) and key is None:
         raise WorkbenchError("pseudonyms and moved dates need a key: pass key=read_key()")
     how = redact_modes.chosen_modes(modes, chosen, key)
@@ -119,6 +127,8 @@ def job(
         dict(dates or {}),
         days,
         key,
+        tuple(names),
+        engine if engine is not None or not names else redact_names.engine(),
     )
 
 
@@ -234,7 +244,7 @@ def _key(how: Job) -> Key:
 
 
 def _columns(schema: pa.Schema, how: Job) -> list[str]:
-    named = [*(how.columns or ()), *how.whole, *how.dates, *how.dates.values()]
+    named = [*(how.columns or ()), *how.names, *how.whole, *how.dates, *how.dates.values()]
     for name in named:
         if name not in schema.names:
             raise WorkbenchError(f"there is no column {name!r} to redact: {nearest(name, schema.names)}")
@@ -244,24 +254,41 @@ def _columns(schema: pa.Schema, how: Job) -> list[str]:
 
 def _plan(path: str, array: pa.LargeStringArray, how: Job) -> Plan:
     if path not in how.plans:
-        how.plans[path] = redact_search.plan(how.rules, array)
+        kept = how.rules[: -len(redact_names.RULES)] if how.names else how.rules
+        how.plans[path] = redact_search.plan(kept, array)
     return how.plans[path]
 
 
+def _all(path: str, array: pa.LargeStringArray, plan: Plan, how: Job) -> Spans:
+    """What the rules find, and the names where they are wanted."""
+    spans = redact_search.search(array, plan)
+    if path not in how.names:
+        return spans
+    return redact_search.merged(
+        [spans, redact_names.spans(array, how.engine, len(how.rules) - len(redact_names.RULES))]
+    )
+
+
 def _seen(path: str, array: pa.LargeStringArray, how: Job) -> tuple[pa.LargeStringArray, Found]:
-    spans = redact_search.search(array, _plan(path, array, how))
+    spans = _all(path, array, _plan(path, array, how), how)
     return array, Found.of(path, array, spans)
 
 
 def _field(path: str, array: pa.LargeStringArray, how: Job) -> tuple[pa.LargeStringArray, Found]:
     """An array without its findings, and these; searched again until nothing is found in what was written."""
     plan = _plan(path, array, how)
-    spans = redact_search.search(array, plan)
+    spans = _all(path, array, plan, how)
     said: dict[tuple[int, str], bytes] = {}
+    words = [
+        None
+        if how.modes[one.name] == "pseudonym"
+        else redact_modes.replacement(one, how.modes[one.name], "", None).encode()
+        for one in how.rules
+    ]
     while len(spans):
-        out, sizes = redact_search.replaced(array, spans, lambda rule, value: _word(rule, value, how, said))
+        out, sizes = redact_search.replaced(array, spans, words, lambda rule, value: _word(rule, value, how, said))
         rows = np.unique(spans.row)
-        again = redact_search.search(redact_search.only(out, rows), plan)
+        again = redact_search.among(out, rows, plan)
         if not len(again):
             return out, Found.of(path, array, spans)
         grown = redact_search.widened(array, spans, sizes, out, again)
@@ -276,13 +303,9 @@ def _field(path: str, array: pa.LargeStringArray, how: Job) -> tuple[pa.LargeStr
 
 
 def _word(rule: int, value: bytes, how: Job, said: dict[tuple[int, str], bytes]) -> bytes:
-    one = how.rules[rule]
-    mode = how.modes[one.name]
-    if mode != "pseudonym":
-        return redact_modes.replacement(one, mode, "", None).encode()
     text = value.decode("utf-8", "replace")
     if (rule, text) not in said:
-        said[rule, text] = redact_modes.replacement(one, mode, text, how.key).encode()
+        said[rule, text] = redact_modes.replacement(how.rules[rule], "pseudonym", text, how.key).encode()
     return said[rule, text]
 
 

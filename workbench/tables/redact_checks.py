@@ -30,6 +30,7 @@ IBAN_LENGTHS = (
     "LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 "
     "RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30"
 )
+PLACES = {one: str(k) for k, one in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
 IBAN = {one[:2]: int(one[2:]) for one in IBAN_LENGTHS.split()}
 
 
@@ -64,14 +65,11 @@ def iban(value: str) -> int:
     (27, 0)
     """
     want = IBAN.get(value[:2].upper(), 0)
-    places = [k for k, one in enumerate(value) if one.isalnum()]
-    if not want or len(places) < want:
+    text = value.replace(" ", "").replace("-", "")[:want].upper()
+    if not want or len(text) < want or int("".join([PLACES[one] for one in text[4:] + text[:4]])) % 97 != 1:
         return 0
-    end = places[want - 1] + 1
-    if end < len(value) and value[end].isalnum():
-        return 0
-    text = re.sub(r"[ -]", "", value[:end]).upper()
-    return end if int("".join(str(int(one, 36)) for one in text[4:] + text[:4])) % 97 == 1 else 0
+    end = [k for k, one in enumerate(value) if one.isalnum()][want - 1] + 1
+    return 0 if end < len(value) and value[end].isalnum() else end
 
 
 def ipv6(value: str) -> int:

@@ -6,6 +6,7 @@ a finding is the rest of the row, without copying. Arrow lets other threads run 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +21,20 @@ from workbench.tables.redact_rules import Rule
 Values = np.ndarray[Any, Any]
 DENSE = 0.04  # a rule that more of the rows may hold is looked for at once in all of them
 SAMPLE = 4_000  # rows that tell which rules these are
-ALTERNATIVES = 12  # prefilters joined to one expression
+GROUP = 6  # rules whose prefilters are asked together, in rows of which one holds some prefilter
+TOKEN = re.compile(rb"[0-9A-Za-z]*")
+REST = re.compile(rb"[\x80-\xbf]*")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a column is searched: `everywhere` in all rows, `rare` only in the rows that one of `filters` holds for."""
+    """How a column is searched: `everywhere` in all rows; of the others, first for any (`filter`, "" for none), then for the
+    groups of `rare` whose own filter holds."""
 
     rules: tuple[Rule, ...]
     everywhere: tuple[int, ...]
-    rare: tuple[int, ...]
-    filters: tuple[str, ...]
+    filter: str
+    rare: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,14 @@ def plan(rules: Sequence[Rule], sample: pa.LargeStringArray) -> Plan:
         if hits > DENSE * max(len(some), 1):
             everywhere.append(k)
     rare = [k for k in range(len(rules)) if k not in everywhere]
-    filters = [
-        "|".join(f"(?:{rules[k].prefilter})" for k in rare[at : at + ALTERNATIVES])
-        for at in range(0, len(rare), ALTERNATIVES)
-    ]
-    return Plan(tuple(rules), tuple(everywhere), tuple(rare), tuple(filters))
+    groups = [tuple(rare[at : at + GROUP]) for at in range(0, len(rare), GROUP)]
+    return Plan(
+        tuple(rules), tuple(everywhere), _any(rules, rare), tuple((_any(rules, group), group) for group in groups)
+    )
+
+
+def _any(rules: Sequence[Rule], which: Sequence[int]) -> str:
+    return "|".join(f"(?:{rules[k].prefilter})" for k in which)
 
 
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
@@ -85,10 +92,8 @@ def search(array: pa.LargeStringArray, how: Plan) -> Spans:
     if array.null_count:
         every = every[np.asarray(array.is_valid())]
     found = [_of_rule(how.rules[k], k, array, every, offsets, data) for k in how.everywhere]
-    if how.filters:
-        rows = every[_held(array, how.filters)[every]]
-        if len(rows):
-            found += [_of_rule(how.rules[k], k, array, rows, offsets, data) for k in how.rare]
+    if how.filter:
+        found += _rare(array, every, how)
     return merged([one for one in found if len(one)])
 
 
@@ -112,11 +117,24 @@ def merged(parts: Sequence[Spans]) -> Spans:
     return Spans(row[heads], start[heads], np.maximum.reduceat(end, heads), rule[longest][heads])
 
 
-def _held(array: pa.LargeStringArray, filters: Sequence[str]) -> Values:
-    kept = np.zeros(len(array), bool)
-    for one in filters:
-        kept |= np.asarray(pc.match_substring_regex(array, one).fill_null(False))
-    return kept
+def _held(array: pa.LargeStringArray, one: str) -> Values:
+    return np.asarray(pc.match_substring_regex(array, one).fill_null(False))
+
+
+def _rare(array: pa.LargeStringArray, every: Values, how: Plan) -> list[Spans]:
+    """The findings of the rules that few rows have, searched in a copy of the rows that may have one."""
+    rows = every[_held(array, how.filter)[every]]
+    if not len(rows):
+        return []
+    few = array.take(pa.array(rows))
+    offsets, data = raw(few)
+    found = []
+    for one, group in how.rare:
+        inside = np.flatnonzero(_held(few, one))
+        if len(inside):
+            found += [_of_rule(how.rules[k], k, few, inside, offsets, data) for k in group]
+    moved = raw(array)[0][rows] - offsets[:-1]
+    return [Spans(rows[one.row], one.start + moved[one.row], one.end + moved[one.row], one.rule) for one in found]
 
 
 def _of_rule(
@@ -155,7 +173,7 @@ def _of_rule(
         found.append((rows[good], start[good], end[good]))
         low = np.where(good, end, start)
         for k in np.flatnonzero(~good):
-            low[k] = _after(view, int(start[k]), int(high[k]))
+            low[k] = _after(data, int(start[k]), int(high[k]))
         left = low < high
         rows, low, high = rows[left], low[left], high[left]
     row, start, end = (np.concatenate([one[k] for one in found] or [np.zeros(0, np.int64)]) for k in range(3))
@@ -193,33 +211,29 @@ def _span(parts: pa.StructArray, name: str, step: int) -> tuple[Values, Values]:
     return values[::step, 0], values[::step, 1]
 
 
-def _after(view: Values, start: int, high: int) -> int:
+def _after(data: pa.Buffer, start: int, high: int) -> int:
     """Where to go on after a match that was none: behind the letters and digits that it began with."""
-    at = start
-    while at < high and (48 <= view[at] <= 57 or 65 <= (view[at] & 0xDF) <= 90):
-        at += 1
-    at = max(at, start + 1)
-    while at < high and 0x80 <= view[at] < 0xC0:
-        at += 1
-    return at
+    text = memoryview(data)
+    at = max(TOKEN.match(text, start, high).end(), start + 1)  # type: ignore[union-attr]
+    return REST.match(text, at, high).end()  # type: ignore[union-attr]
 
 
 def replaced(
-    array: pa.LargeStringArray, spans: Spans, word: Callable[[int, bytes], bytes]
+    array: pa.LargeStringArray, spans: Spans, words: Sequence[bytes | None], word: Callable[[int, bytes], bytes]
 ) -> tuple[pa.LargeStringArray, Values]:
-    """The array with each finding's word in its place, and the words' lengths in bytes."""
+    """The array with each finding's word in its place, and the words' lengths in bytes. `words` has the word of each rule,
+    None where it depends on what was found: then it is `word(rule, found)`."""
     offsets, data = raw(array)
     view = memoryview(data)
-    pieces: list[Any] = []
-    sizes = np.empty(len(spans), np.int64)
-    at = int(offsets[0])
     starts, ends, rules = spans.start.tolist(), spans.end.tolist(), spans.rule.tolist()
-    for k in range(len(starts)):
-        one = word(rules[k], bytes(view[starts[k] : ends[k]]))
-        pieces += (view[at : starts[k]], one)
-        sizes[k] = len(one)
-        at = ends[k]
-    pieces.append(view[at : int(offsets[-1])])
+    put: list[Any] = [words[k] for k in rules]
+    for k in [k for k, one in enumerate(put) if one is None]:
+        put[k] = word(rules[k], bytes(view[starts[k] : ends[k]]))
+    sizes = np.fromiter(map(len, put), np.int64, len(put))
+    pieces: list[Any] = [b""] * (2 * len(put) + 1)
+    befores = [int(offsets[0]), *ends]
+    pieces[0::2] = [view[a:b] for a, b in zip(befores, [*starts, int(offsets[-1])], strict=True)]
+    pieces[1::2] = put
     grown = np.bincount(spans.row, sizes - (spans.end - spans.start), len(array)).astype(np.int64)
     moved = offsets - offsets[0] + np.concatenate([[0], np.cumsum(grown)])
     valid = None if array.null_count == 0 else pa.array(np.asarray(array.is_valid())).buffers()[1]
@@ -229,13 +243,12 @@ def replaced(
     return done, sizes
 
 
-def only(array: pa.LargeStringArray, rows: Values) -> pa.LargeStringArray:
-    """The array with all rows missing but some."""
-    valid = np.zeros(len(array), bool)
-    valid[rows] = True
-    _, offsets, data = array.buffers()
-    mask = pa.array(valid).buffers()[1]
-    return pa.LargeStringArray.from_buffers(len(array), offsets, data, mask, -1, array.offset)
+def among(array: pa.LargeStringArray, rows: Values, how: Plan) -> Spans:
+    """The findings of some rows of an array, as `search` tells those of all."""
+    few = array.take(pa.array(rows))
+    found = search(few, how)
+    moved = (raw(array)[0][rows] - raw(few)[0][:-1])[found.row]
+    return Spans(rows[found.row], found.start + moved, found.end + moved, found.rule)
 
 
 def widened(array: pa.LargeStringArray, spans: Spans, sizes: Values, out: pa.LargeStringArray, again: Spans) -> Spans:

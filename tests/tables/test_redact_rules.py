@@ -1,0 +1,107 @@
+"""A file of rules is tried before it is used, and what is wrong in it is told; names come from outside."""
+
+import sys
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.tables.redact import job, load_rules, redact
+from workbench.tables.redact_checks import CHECKS, luhn
+
+GOOD = {"name": "staff", "kind": "staff", "pattern": "S-[0-9]{6}"}
+
+
+def toml(value):
+    return str(value) if isinstance(value, list) else f"'{value}'"
+
+
+def written(folder, *rules):
+    lines = ["[[rule]]\n" + "".join(f"{k} = {toml(v)}\n" for k, v in rule.items()) for rule in rules]
+    (folder / "rules.toml").write_text("\n".join(lines))
+    return folder / "rules.toml"
+
+
+def test_own_rules_are_used(tmp_path):
+    rules = load_rules(written(tmp_path, GOOD | {"context": ["badge"]}))
+    done = redact(pa.table({"t": ["Badge: S-123456", "S-123456", "badge: xS-123456"]}), job(rules))
+    assert done.table["t"].to_pylist() == ["Badge: [staff]", "S-123456", "badge: xS-123456"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"pattern": "(?<!x)[0-9]{6}"}, r"rule 1 \(staff\): RE2 does not read its pattern"),
+        ({"pattern": r"([a-z])\1"}, "RE2 does not read its pattern"),
+        ({"prefilter": r"\p{L}+"}, r"prefilter holds '\\\\p', which libcudf does not read"),
+        ({"prefilter": "(?i)s-"}, "which libcudf does not read"),
+        ({"pattern": "[0-9]*"}, "matches the empty text"),
+        ({"check": "lunh"}, "did you mean 'luhn'"),
+        ({"normal": "upper"}, "there is no normal 'upper'"),
+        ({"patern": "x"}, "there is no field 'patern': did you mean 'pattern'"),
+        ({"kind": ""}, "kind must be a text"),
+    ],
+)
+def test_a_bad_rule_is_told(tmp_path, change, told):
+    with pytest.raises(WorkbenchError, match=told):
+        load_rules(written(tmp_path, GOOD | change))
+
+
+def test_a_bad_file_is_told(tmp_path):
+    with pytest.raises(WorkbenchError, match="two rules are named 'staff'"):
+        load_rules(written(tmp_path, GOOD, GOOD))
+    (tmp_path / "rules.toml").write_text("[[rule]\n")
+    with pytest.raises(WorkbenchError, match="this is not TOML"):
+        load_rules(tmp_path / "rules.toml")
+    with pytest.raises(WorkbenchError, match="cannot be read: No such file"):
+        load_rules(tmp_path / "none.toml")
+
+
+def test_rules_are_chosen_by_name_kind_and_country():
+    assert {rule.country for rule in load_rules(only=["national_id"], countries=["fr"])} == {"", "FR"}
+    with pytest.raises(WorkbenchError, match="did you mean 'email'"):
+        load_rules(only=["emial"])
+    with pytest.raises(WorkbenchError, match="no rule of country 'XX'"):
+        load_rules(countries=["XX"])
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        ("cn_id", "11010519491231002X", "110105194912310021"),
+        ("eleven_digits", "01010750160", "01010750161"),
+        ("id_announced", "86095742719", "86095742710"),  # Germany
+        ("id_announced", "10000000146", "10000000145"),  # Turkey
+        ("id_announced", "1237010180", "1236010180"),  # Austria
+        ("id_announced", "123456782", "123456787"),  # Australia
+        ("fr_nir", "255081416802538", "255081416802539"),
+        ("in_aadhaar", "234123412346", "234123412347"),
+    ],
+)
+def test_checksums_by_published_examples(check, good, bad):
+    assert (CHECKS[check](good), CHECKS[check](bad)) == (len(good), 0)
+
+
+def test_luhn_finds_every_wrong_digit():
+    number = "4539578763621486"
+    assert luhn(number) == 16
+    for place in range(16):
+        for digit in set("0123456789") - {number[place]}:
+            assert luhn(number[:place] + digit + number[place + 1 :]) == 0
+
+
+def test_names_are_found_by_presidio_where_asked(monkeypatch):
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    with pytest.raises(WorkbenchError, match="Presidio, which is not installed: pip install"):
+        job(names=["t"])
+
+    class Engine:
+        def analyze(self, text, **_):
+            at = text.find("Zoë")
+            return [SimpleNamespace(start=at, end=at + 3, entity_type="PERSON")] if at >= 0 else []
+
+    table = pa.table({"t": ["é Zoë at zoe@example.org", None], "other": ["Zoë", "Zoë"]})
+    done = redact(table, job(names=["t"], engine=Engine()))
+    assert done.table.to_pylist()[0] == {"t": "é [person] at [email]", "other": "Zoë"}
+    assert done.findings.select(["start", "end", "rule"]).to_pylist()[0] == {"start": 2, "end": 5, "rule": "person"}
