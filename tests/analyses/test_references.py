@@ -65,7 +65,7 @@ def test_the_baseline_is_what_drift_compares_with(fortnights):
 
 def test_a_season_that_comes_round_is_no_drift(hourly):
     judged = settled(hourly, drift.judge, asked=Asked(baseline="2026-01-05/2026-01-06"), every="D", least=50)
-    found = alarms(judged).set_index("reference")
+    found = alarms(judged).set_index("reference_kind")
     assert (found.loc["baseline", "alarms"], found.loc["season", "alarms"]) == (36, 0)  # all but the five Mondays
     assert found.loc["season", "windows"] == 28  # two weeks make the first reference
 
@@ -73,7 +73,7 @@ def test_a_season_that_comes_round_is_no_drift(hourly):
 def test_a_window_is_compared_with_its_own_mix_of_places(fortnights):
     part = fortnights[~((fortnights["at"] >= "2026-02-09") & (fortnights["at"].dt.dayofweek > 1))]
     frame = compare(wb.cube(part, by=parts.axes("at", "h"), of="x"), ("rolling", "season"), every="W")
-    last = frame[frame["window"] == "2026-02-09T00:00:00Z"].set_index("reference")
+    last = frame[frame["window"] == "2026-02-09T00:00:00Z"].set_index("reference_kind")
     assert last.loc["rolling", "distance"] == pytest.approx(5 / 7)
     assert last.loc["season", "distance"] == pytest.approx(0)
     assert last.loc["season", "values_reference"] == pytest.approx(
@@ -123,7 +123,7 @@ def test_months_are_matched_across_years():
     days = pd.date_range("2023-01-01", "2026-06-30", freq="D")
     cube = wb.cube(table(days, days.month, 5), by=parts.axes("at", "MS"), of="x")
     judged = settled(cube, drift.judge, ("previous", "season"), Asked(season="month of year", cycles=3))
-    found = alarms(judged).set_index("reference")
+    found = alarms(judged).set_index("reference_kind")
     assert found.loc["previous", "alarms"] >= 4  # until it is known that months differ
     assert (found.loc["season", "alarms"], found.loc["season", "windows"]) == (0, 18)
 
@@ -178,7 +178,7 @@ def test_late_rows_reopen_their_window_and_those_that_lean_on_it(fortnights):
     found = late(seen, windows(after)).set_index("window")
     assert found["state"].value_counts().to_dict() == {"same": 9, "reopened": 1, "new": 1}
     assert found.loc["2026-01-10T00:00:00Z", "words"] == "judged again: 7 rows more than when it was judged"
-    frame = compare(after, ("previous", "rolling"), Asked(last=2), seen=seen).set_index(["reference", "window"])
+    frame = compare(after, ("previous", "rolling"), Asked(last=2), seen=seen).set_index(["reference_kind", "window"])
     state = frame["state"].unstack(0)
     assert state.loc["2026-01-10T00:00:00Z"].tolist() == ["reopened"] * 2
     assert state.loc["2026-01-11T00:00:00Z"].tolist() == ["reference reopened"] * 2
@@ -195,6 +195,20 @@ def test_corrected_values_reopen_a_window_too(fortnights):
     assert found["state"].tolist() == ["reopened", "same", "same"]
 
 
+def test_the_tidy_table_names_what_each_window_was_compared_with(hourly):
+    judged = settled(hourly, drift.judge, ("previous", "rolling", "season"), Asked(last=2), every="D")
+    tidy = (
+        drift.results(judged).query("metric == 'ks' and window == '2026-01-26T00:00:00Z'").set_index("reference_kind")
+    )
+    assert tidy["window_compared"].to_dict() == {
+        "previous": "2026-01-25T00:00:00Z/2026-01-26T00:00:00Z",
+        "rolling": "2026-01-24T00:00:00Z/2026-01-26T00:00:00Z",
+        "season": "2026-01-05T00:00:00Z/2026-01-20T00:00:00Z",
+    }
+    assert tidy["verdict"].to_dict() == {"previous": "small shift", "rolling": "small shift", "season": "no drift"}
+    assert tidy["n_reference"].round().to_dict() == {"previous": 960, "rolling": 1920, "season": 2880}
+
+
 @pytest.mark.slow
 def test_flights_have_fewer_alarms_in_season_and_keep_their_storms(flights):
     source = wb.open_table(flights, columns=["scheduled", "dep_delay", "arr_delay", "air_time", "distance", "carrier"])
@@ -202,9 +216,9 @@ def test_flights_have_fewer_alarms_in_season_and_keep_their_storms(flights):
     cube = wb.cube(source, by=by, of=["dep_delay", "arr_delay", "air_time", "distance", "carrier"])
     asked = Asked(baseline="2013-01-01T05:00/2013-02-01T05:00", holidays=calendar("US", [2013]))
     judged = settled(cube, drift.judge, ("baseline", "season"), asked, every="W")
-    count = judged.groupby("reference")["drifted"].sum()
+    count = judged.groupby("reference_kind")["drifted"].sum()
     assert count["season"] < 0.8 * count["baseline"]
-    found = set(judged[judged["drifted"] & (judged["reference"] == "season")]["window"].str[:10])
+    found = set(judged[judged["drifted"] & (judged["reference_kind"] == "season")]["window"].str[:10])
     # Nemo, the snow of March 6 to 8, the thunderstorms of the end of June and of July, the snow of December
     assert {"2013-02-04", "2013-03-04", "2013-06-24", "2013-07-08", "2013-12-09"} <= found
 

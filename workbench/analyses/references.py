@@ -20,7 +20,7 @@ import xarray as xr
 from workbench.analyses import distances as far
 from workbench.analyses.lateness import late, windows
 from workbench.analyses.pairs import MANY, RARE, Pair, paired
-from workbench.analyses.parts import OTHER, WINDOW, by_segment, groups, segment_axes, segment_name
+from workbench.analyses.parts import OTHER, WINDOW, by_segment, groups, levels, segment_name
 from workbench.analyses.seasons import KINDS, Asked, Plan, plan
 from workbench.errors import WorkbenchError, nearest
 
@@ -50,10 +50,10 @@ def compare(
     drifted there (all rows, no segment) are left out of the rolling and season references of their column. seen:
     `windows` as it was when the windows were judged last, so that what arrived late is told.
     Returns the columns of `drift.compare` for the main distance (KS for numbers, total variation for text) and for the
-    missing, NaN and infinite shares, one row a (window, reference, segment, column); `reference` is the kind. Numbers of
-    the reference are effective ones (Kish 1965) where its windows are weighted. matched: the share of the window's rows
-    that have a reference. state: "", or with `seen` "new", "same", "reopened" (its own counts changed) or "reference
-    reopened" (those of its reference did).
+    missing, NaN and infinite shares, one row a (window, reference_kind, segment, column); `reference` is the span of its
+    windows, START/END. Numbers of the reference are effective ones (Kish 1965) where its windows are weighted. matched: the
+    share of the window's rows that have a reference. usual: the distance that windows before usually had. state: "", or
+    with `seen` "new", "same", "reopened" (its own counts changed) or "reference reopened" (those of its reference did).
     """
     made = plan(cube, kinds, asked, every)
     counts = {key: by_segment(cube, key)[0] for key in ("count", *EXTRA)}
@@ -65,21 +65,28 @@ def compare(
     asked_for = [one for one in known if columns is None or one in columns]
     if not asked_for:
         raise WorkbenchError("the cube has no column to compare")
-    pairs = {column: paired(cube, cube, column) for column in asked_for}
     changed = None if seen is None else late(seen, windows(cube))
+    bad = {kind: _bad(made, kind, without) for kind in kinds}
+    rows = counts["count"].values.astype("float64")
+    plain = {(kind, name): _weights(made, kind, rows[i], None) for kind in kinds for i, name in enumerate(names)}
     told: list[pd.DataFrame] = []
-    for kind in kinds:
-        bad = _bad(made, kind, without)
-        for place, name in enumerate(names):
-            rows = counts["count"].values[place].astype("float64")
-            plain = _weights(made, kind, rows, None)
-            for column, pair in pairs.items():
-                use, away, matched = _weights(made, kind, rows, bad[column]) if column in bad else plain
-                parts = {key: counts[key].values[place, :, known.index(column)].astype("float64") for key in EXTRA}
-                one: dict[str, Any] = {"window": made.labels, "reference": kind, "segment": name, "column": column,
-                                       "kind": pair.kind, "matched": matched}  # fmt: skip
-                one |= _shares(parts, rows, use, away, least)
-                one |= _distance(pair, name, cube, use, away, least, [*zip(made.why[kind], matched, strict=True)])
+    for column in asked_for:
+        pair = paired(cube, cube, column)
+        tables = {} if pair.why else _tables(pair, cube)
+        parts = {key: counts[key].values[:, :, known.index(column)].astype("float64") for key in EXTRA}
+        for i, name in enumerate(names):
+            table, why = tables.get(name), pair.why
+            if table is not None and pair.kind == "text":
+                table, why = _pooled(table, pair.at == OTHER)
+            for kind in kinds:
+                out = bad[kind].get(column)
+                weights = plain[kind, name] if out is None else _weights(made, kind, rows[i], out)
+                one: dict[str, Any] = {"window": made.labels, "reference": made.spans[kind], "reference_kind": kind,
+                                       "segment": name, "column": column, "kind": pair.kind,
+                                       "matched": weights[2]}  # fmt: skip
+                one |= _shares({key: part[i] for key, part in parts.items()}, rows[i], *weights[:2], least)
+                stand = [*zip(made.why[kind], weights[2], strict=True)]
+                one |= _distance(pair.kind, table, why, *weights[:2], least, stand)
                 told.append(_usual(pd.DataFrame(one)) if kind != "baseline" else pd.DataFrame(one).assign(usual=np.nan))
     frame = pd.concat(told, ignore_index=True)
     frame["state"] = "" if changed is None else _state(frame, made, changed, cube)
@@ -90,7 +97,7 @@ def _bad(made: Plan, kind: str, without: pd.DataFrame | None) -> dict[str, Any]:
     """By column, the judged windows (bool) that are no reference because they drifted."""
     if without is None or kind not in MOVING:
         return {}
-    found = without[(without["reference"] == kind) & (without["segment"] == "") & without["drifted"]]
+    found = without[(without["reference_kind"] == kind) & (without["segment"] == "") & without["drifted"]]
     return {str(column): np.isin(made.labels, rows["window"]) for column, rows in found.groupby("column")}
 
 
@@ -119,7 +126,7 @@ def settled(
         if not changed:
             break
         again = compare(cube, moving, asked, **{**more, "columns": changed}, without=judged)
-        stale = compared["column"].isin(changed) & compared["reference"].isin(moving)
+        stale = compared["column"].isin(changed) & compared["reference_kind"].isin(moving)
         compared = pd.concat([compared[~stale], again], ignore_index=True)
         judged, before = by_kind(compared, judge), found
     return judged
@@ -127,8 +134,8 @@ def settled(
 
 def _signs(rows: pd.DataFrame, kinds: Sequence[str]) -> set[tuple[str, str]]:
     """Kind and window of what drifted of a column, all rows together."""
-    part = rows[rows["drifted"] & (rows["segment"] == "") & rows["reference"].isin(kinds)]
-    return set(zip(part["reference"], part["window"], strict=True))
+    part = rows[rows["drifted"] & (rows["segment"] == "") & rows["reference_kind"].isin(kinds)]
+    return set(zip(part["reference_kind"], part["window"], strict=True))
 
 
 def _weights(made: Plan, kind: str, rows: Any, bad: Any) -> tuple[Any, Any, Any]:
@@ -190,19 +197,16 @@ def _shares(parts: dict[str, Any], rows: Any, use: Any, away: Any, least: int) -
 
 
 def _distance(
-    pair: Pair, segment: str, cube: xr.Dataset, use: Any, away: Any, least: int, stand: list[tuple[str, float]]
+    kind: str, table: Any, why: str, use: Any, away: Any, least: int, stand: list[tuple[str, float]]
 ) -> dict[str, Any]:
     """The main distance of one column in one segment, for every judged window."""
-    metric, size = "total_variation" if pair.kind == "text" else "ks", len(stand)
+    metric, size = "total_variation" if kind == "text" else "ks", len(stand)
     told = {key: np.full(size, np.nan) for key in ("distance", "distance_noise", "distance_p")}
     n = m = np.zeros(size)
-    why = pair.why
-    if not why:
-        table = _table(pair, segment, cube)
-        if pair.kind == "text":
-            table, why = _pooled(table, pair.at == OTHER)
-        n, m = use @ table.sum(1), away @ table.sum(1)
-    if not why:
+    if table is not None:
+        of_window = np.asarray(table.sum(1)).ravel()
+        n, m = use @ of_window, away @ of_window
+    if table is not None and not why:
         step = max(1, BLOCK // max(1, table.shape[1]))
         for at in (slice(i, i + step) for i in range(0, size, step)):
             a, b = ((one[at] @ table).toarray() for one in (use, away))
@@ -251,17 +255,20 @@ def _reason(none: str, matched: float, few: float, least: int) -> str:
     return "" if few >= least else f"only {few:.0f} values, {least} needed"
 
 
-def _table(pair: Pair, segment: str, cube: xr.Dataset) -> Any:
-    """A column's counts in one segment as a sparse table (cube windows, cells)."""
+def _tables(pair: Pair, cube: xr.Dataset) -> dict[str, Any]:
+    """A column's counts as a sparse table (cube windows, cells) of every segment, by the segment's name."""
     from scipy import sparse
 
-    spots, where = groups(cube), np.ones(len(pair.new.group), dtype=bool)
-    for dim in segment_axes(cube):
-        named = [segment_name([dim], [label]) for label in cube[dim].values]
-        if segment in named:
-            where = spots[dim][pair.new.group] == named.index(segment)
-    at = (spots[WINDOW][pair.new.group[where]], np.asarray(pair.new.cell)[where])
-    return sparse.csr_array((np.asarray(pair.new.count)[where], at), shape=(cube.sizes[WINDOW], len(pair.at)))
+    spots, cells, across = groups(cube), len(pair.at), cube.sizes[WINDOW]
+    window, told = spots[WINDOW][pair.new.group], {}
+    for cut in levels(cube):
+        labels = cube[cut[0]].values if cut else [""]
+        row = (spots[cut[0]][pair.new.group] if cut else 0) * across + window
+        table = sparse.csr_array((np.asarray(pair.new.count, "float64"), (row, np.asarray(pair.new.cell))),
+                                 shape=(len(labels) * across, cells))  # fmt: skip
+        for i, label in enumerate(labels):
+            told[segment_name(cut, [label]) if cut else ""] = table[i * across : (i + 1) * across]
+    return told
 
 
 def _pooled(table: Any, other: Any) -> tuple[Any, str]:
@@ -284,15 +291,15 @@ def _pooled(table: Any, other: Any) -> tuple[Any, str]:
 
 def by_kind(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
     """`judge` (as `drift.judge` is) over each kind of reference on its own, so that each keeps its own error rate."""
-    return pd.concat([judge(part) for _, part in frame.groupby("reference", sort=False)], ignore_index=True)
+    return pd.concat([judge(part) for _, part in frame.groupby("reference_kind", sort=False)], ignore_index=True)
 
 
 def alarms(judged: pd.DataFrame) -> pd.DataFrame:
     """One row a kind of reference and column: windows judged (of all rows, no segment), alarms, and their share."""
     whole = judged[(judged["segment"] == "") & (judged["window"] != "")]
     looked = whole[whole["verdict"] != "not evaluated"]
-    found = looked.groupby(["reference", "column"], sort=False)["drifted"].agg(windows="size", alarms="sum")
-    every = whole[["reference", "column"]].drop_duplicates().set_index(["reference", "column"]).index
+    found = looked.groupby(["reference_kind", "column"], sort=False)["drifted"].agg(windows="size", alarms="sum")
+    every = whole[["reference_kind", "column"]].drop_duplicates().set_index(["reference_kind", "column"]).index
     table = found.reindex(every, fill_value=0).astype("int64").reset_index()
     return table.assign(share=table["alarms"] / table["windows"].clip(lower=1))
 
@@ -325,4 +332,4 @@ def _state(frame: pd.DataFrame, made: Plan, changed: pd.DataFrame, cube: xr.Data
                 "reopened" if moved[own].any() or (fresh[own].any() and not fresh[own].all())
                 else "new" if fresh[own].all() else "reference reopened" if moved[ours].any() else "same"
             )  # fmt: skip
-    return [told[key] for key in zip(frame["reference"], frame["window"], strict=True)]
+    return [told[key] for key in zip(frame["reference_kind"], frame["window"], strict=True)]

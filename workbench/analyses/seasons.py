@@ -113,6 +113,7 @@ class Plan:
     starts: of the judged windows (datetime64[us], UTC). member: the judged window of each window of the cube, -1 for
     rows without a time. place: each cube window's place in the season, as a number. use[kind]: a sparse table (judged,
     cube windows) with a one for each window of a reference. why[kind]: why a judged window has none, "" where it has.
+    spans[kind]: "START/END" from the first to the last window of each reference, "" where there is none.
     """
 
     starts: Any
@@ -120,6 +121,8 @@ class Plan:
     place: Any
     use: dict[str, Any]
     why: dict[str, list[str]]
+
+    spans: dict[str, list[str]]
 
     @property
     def labels(self) -> list[str]:
@@ -154,7 +157,25 @@ def plan(cube: xr.Dataset, kinds: Sequence[str] = KINDS, asked: Asked | None = N
     use, why = {}, {}
     for kind in kinds:
         use[kind], why[kind] = _chosen(kind, asked, fine, starts, member, place)
-    return Plan(starts, member, place, use, why)
+    spans = {kind: _spans(use[kind], fine) for kind in kinds}
+    return Plan(starts, member, place, use, why, spans)
+
+
+def _spans(use: Any, fine: Any) -> list[str]:
+    known = np.sort(fine[~np.isnat(fine)])
+    width = np.median(np.diff(known).astype("int64")).astype("int64").astype("timedelta64[us]")
+    after = dict(zip(known[:-1].tolist(), known[1:].tolist(), strict=True))
+    out = []
+    for at in range(use.shape[0]):
+        mine = fine[use.indices[use.indptr[at] : use.indptr[at + 1]]]
+        if not len(mine):
+            out.append("")
+            continue
+        first, last = mine.min(), mine.max()
+        follows = np.datetime64(after.get(last.tolist(), last + 2 * width), "us")
+        end = min(follows, last + width) if follows - last > 1.5 * width else follows  # a month's length is its own
+        out.append("/".join(f"{one.astype('datetime64[s]')}Z" for one in (first, end)))
+    return out
 
 
 def _judged(fine: Any, timed: Any, every: str, zone: str) -> tuple[Any, Any]:
