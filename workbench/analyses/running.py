@@ -149,11 +149,15 @@ def between(
             one |= changed(extra, lost[0][:, place, which], rows[0], lost[1][:, place, which], rows[1])
         one["missing_evaluated"] = (rows[0] >= least) & (rows[1] >= least)
         told.append(one | _column(sums, place, counted, text, least))
-    frame = pd.DataFrame(
-        {key: np.concatenate([np.broadcast_to(np.asarray(one[key], dtype=None), len(sums.segments)) for one in told])
-         for key in told[0]}
-    )  # fmt: skip
+    frame = pd.DataFrame({key: _stacked([one[key] for one in told], len(sums.segments)) for key in told[0]})
     return judge(frame, threshold=threshold, missing=missing)
+
+
+def _stacked(values: list[Any], size: int) -> Any:
+    """One column of a frame: each value is an array of `size`, or one for all of its rows."""
+    if all(np.ndim(one) == 0 for one in values):
+        return np.repeat(np.array(values, dtype=object if isinstance(values[0], str) else None), size)
+    return np.concatenate([np.full(size, one) if np.ndim(one) == 0 else np.asarray(one) for one in values])
 
 
 def _column(sums: Running, place: int, counted: list[Any], text: bool, least: int) -> dict[str, Any]:

@@ -124,32 +124,35 @@ def any_two(between: Callable[..., pd.DataFrame], windows: Sequence[str], thresh
 
 
 def _two_spans(judged: pd.DataFrame | None, title: str, threshold: float) -> Any:
-    """A bar a column, furthest first, in the same layers whatever was found."""
+    """A bar a column, furthest first, in the same two layers whatever was found; plain columns, since those draw fastest."""
     hv = look.extension()
-    told = ["name", "verdict", "distance", "distance_noise"]
-    if judged is None:
-        shown = pd.DataFrame(columns=["column", *told])
-    else:
-        part = judged[(judged["segment"] == "") & judged["evaluated"]]
-        shown = part.sort_values("distance_excess", ascending=False, kind="stable").head(12).assign(name=part["column"])
-    place = np.arange(len(shown))[::-1].astype("float64")
-    shown = shown.assign(left=0.0, bottom=place - 0.4, top=place + 0.4)
-    words = [("column", "@name"), ("distance", "@distance{0.000}"), ("sampling alone", "@distance_noise{0.000}"),
-             ("verdict", "@verdict")]  # fmt: skip
-    shown = shown.assign(colour=[look.BAD if one == "drifted" else look.ACCENT for one in shown["verdict"]])
-    bars = hv.Rectangles(
-        shown, ["left", "bottom", "distance", "top"], ["name", "verdict", "distance_noise", "colour"], label="distance"
-    ).opts(color="colour", line_color=None, tools=["hover"], hover_tooltips=words, show_legend=False)
-    noise = hv.Rectangles(shown, ["left", "bottom", "distance_noise", "top"], label="sampling alone").opts(
-        color=look.TEXT, line_color=None
+    part = None if judged is None else judged[(judged["segment"] == "") & judged["evaluated"]]
+    shown = [] if part is None else part.sort_values("distance_excess", ascending=False, kind="stable").head(12).index
+    told = {
+        name: np.array([] if part is None else part.loc[shown, name].to_numpy())
+        for name in ("column", "verdict", "distance", "distance_noise")
+    }
+    far, noise = told["distance"].astype("float64"), told["distance_noise"].astype("float64")
+    place, size = np.arange(len(far))[::-1].astype("float64"), len(far)
+    colour = [look.BAD if one == "drifted" else look.ACCENT for one in told["verdict"]] + [look.TEXT] * size
+    words = [f"{a:.3f}, sampling alone {b:.3f}: {c}" for a, b, c in zip(far, noise, told["verdict"], strict=True)]
+    box = {
+        "left": np.zeros(2 * size), "bottom": np.tile(place - 0.4, 2), "right": np.concatenate([far, noise]),
+        "top": np.tile(place + 0.4, 2), "name": np.tile(told["column"].astype(object), 2),
+        "told": np.array(words * 2, dtype=object), "colour": np.array(colour, dtype=object),
+    }  # fmt: skip
+    edges = ["left", "bottom", "right", "top"]
+    bars = hv.Rectangles(box, edges, ["name", "told", "colour"], datatype=["dictionary"]).opts(
+        color="colour", line_color=None, tools=["hover"], hover_tooltips=[("column", "@name"), ("distance", "@told")]
     )
-    names = hv.Labels(
-        shown.assign(x=shown[["distance", "distance_noise"]].astype("float64").max(axis=1)), ["x", "bottom"], "name"
-    ).opts(text_color=look.TEXT, text_align="left", text_font_size="9pt", xoffset=0.005, yoffset=0.4)
-    high = max(float(shown["distance"].max()) if len(shown) else 0.0, 2 * threshold) * 1.35
-    return hv.Overlay([bars, noise, names]).opts(
+    at = {"x": np.fmax(far, noise), "y": place, "name": told["column"].astype(object)}
+    names = hv.Labels(at, ["x", "y"], "name", datatype=["dictionary"]).opts(
+        text_color=look.TEXT, text_align="left", text_font_size="9pt", xoffset=0.005
+    )
+    high = max(float(far.max(initial=0.0)), 2 * threshold) * 1.35
+    return hv.Overlay([bars, names]).opts(
         **look.base(360, title=title, xlabel="distance (0 to 1)", ylabel="", yaxis=None, ylim=(-0.6, 11.6), xlim=(0, high),
-                    legend_position="bottom_right", framewise=True)
+                    show_legend=False, framewise=True)
     )  # fmt: skip
 
 
