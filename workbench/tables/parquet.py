@@ -31,7 +31,7 @@ class Footer:
     leaves: dict[str, tuple[int, ...]]  # physical columns of each column
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)  # a year of daily files and more: each is asked for twice
 def footer(place: Place, path: str, stamp: tuple[int, str]) -> Footer:
     """The footer of a file, read once per process and stamp. Raises WorkbenchError naming a broken file."""
     size = stamp[0]
