@@ -252,10 +252,10 @@ def test_another_address_than_a_folder(table):
     import fsspec
 
     memory = fsspec.filesystem("memory")
-    memory.pipe("/logs/a.csv", (HEAD + lines(0, 4)).encode())
-    memory.pipe("/logs/b.csv", (HEAD + lines(4, 8)).encode())
-    assert collect("memory://logs", table, settle=0).rows == 8
-    assert collect("memory://logs/*.csv", table, settle=0).rows == 0
+    memory.pipe("/collected/a.csv", (HEAD + lines(0, 4)).encode())
+    memory.pipe("/collected/b.csv", (HEAD + lines(4, 8)).encode())
+    assert collect("memory://collected", table, settle=0).rows == 8
+    assert collect("memory://collected/*.csv", table, settle=0).rows == 0
     assert rows(table) == list(range(8))
 
 

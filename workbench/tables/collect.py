@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,9 @@ from workbench.tables.intake import Look, Seen
 from workbench.tables.intake_read import Job
 
 WORDS = {"grown": "taken", "longer": "taken", "new": "taken", "again": "taken"}
+
+
+Replays = Mapping[str, tuple[Sequence[str], Entry | None]]  # address: numbers set aside, and what was taken before them
 
 
 class Overtaken(Exception):  # noqa: N818  (not a failure: the batch is looked at again)
@@ -116,15 +120,13 @@ def collect(
             raise WorkbenchError(f"{name}={value!r} is unknown: the choices are {choices[0]!r} and {choices[1]!r}")
     intake.encoding_of(b"", encoding)
     declared = (evolve,) if isinstance(evolve, str) else tuple(evolve)
-    asked = Asked(time, dict(types or {}), declared, lacking, settle, encoding, rewritten, batch_bytes, say)
+    asked = Asked(time, dict(types or {}), declared, lacking, settle, encoding, rewritten, batch_bytes, say=say)
     at = delta.home(table, table_options)
     found = intake.find(sources, storage_options)
     return take(at, found, asked)
 
 
-def take(
-    at: Home, found: Sequence[Seen], asked: Asked, replays: Mapping[str, Sequence[str]] | None = None
-) -> Collected:
+def take(at: Home, found: Sequence[Seen], asked: Asked, replays: Replays | None = None) -> Collected:
     """Takes what is new of these files; those of `replays` (address to numbers set aside) from the start."""
     versions: list[int] = []
     told: dict[str, dict[str, Any]] = {}
@@ -147,10 +149,12 @@ def take(
 
 
 def _round(
-    at: Home, found: Sequence[Seen], asked: Asked, replays: Mapping[str, Sequence[str]],
+    at: Home, found: Sequence[Seen], asked: Asked, replays: Replays,
     versions: list[int], told: dict[str, dict[str, Any]],
 ) -> None:  # fmt: skip
     record = _record(at)
+    rule = record.get("table", "required")
+    asked.required = tuple(rule.told["columns"]) if rule else None
     jobs, entries, asides = _jobs(found, record, asked, replays, told)
     if not jobs and not entries and not asides:
         return
@@ -159,6 +163,9 @@ def _round(
         if problem or not jobs:
             raise WorkbenchError(f"there is nothing yet to make {at.name!r} of: no file could be read; {problem}")
         return _waiting(told)
+    rules = [] if rule or asked.required is None else [
+        Entry("table", "required", detail=json.dumps({"columns": asked.required}))
+    ]  # fmt: skip
     with ThreadPoolExecutor(PARSERS) as pool:
         flow = chunks(jobs, asked)
         over = False
@@ -170,7 +177,7 @@ def _round(
             settled = [one for number in {*batch.rows, *batch.refused} for one in jobs[number].asides]
             done = {key: one for key, one in batch.entries.items() if one.state != "within"}
             if made or refused or done:
-                version = _commit(at, schema, made, done, refused, settled, record, batch)
+                version = _commit(at, schema, made, done, refused, settled, record, rules)
                 versions.append(version)
                 asked.say(f"version {version}: {sum(one.rows for one in made):,} rows from {len(done)} files")
             for number, count in batch.rows.items():
@@ -182,7 +189,7 @@ def _round(
             for number, lines in batch.broken.items():
                 line = told[jobs[number].seen.name]
                 line["aside"] = line.get("aside", 0) + len(lines)
-            entries, asides = {}, []
+            entries, asides, rules = {}, [], []
             record = _record(at)
     _waiting(told)
 
@@ -204,16 +211,24 @@ def _line(one: Seen, outcome: str, reason: str = "") -> dict[str, Any]:
 
 
 def _jobs(
-    found: Sequence[Seen], record: Record, asked: Asked, replays: Mapping[str, Sequence[str]],
+    found: Sequence[Seen], record: Record, asked: Asked, replays: Replays,
     told: dict[str, dict[str, Any]],
 ) -> tuple[list[Job], dict[str, Entry], list[Aside]]:  # fmt: skip
     """What there is to read, what is only noted (files that moved), and what is set aside unread."""
     heads = intake.by_head(record.of("file"))
-    looks = [Look("again") if one.name in replays else intake.look(one, record, heads, asked.settle, asked.encoding)
-             for one in found]  # fmt: skip
+    looks = [
+        _replayed(replays[one.name][1])
+        if one.name in replays
+        else intake.look(one, record, heads, asked.settle, asked.encoding)
+        for one in found
+    ]
     pairs = list(zip(found, looks, strict=True))
     here = {one.name for one, what in pairs if what.outcome in ("known", "grown", "refused")}
     kept = {what.entry.content for _, what in pairs if what.entry and what.outcome not in ("rewritten", "truncated")}
+    unread: dict[str, list[str]] = {}  # files that were set aside, and are settled where they can be read now
+    for aside in record.of("aside"):
+        if aside.state == "open" and not {"payload", "before"} & set(aside.told):
+            unread.setdefault(str(aside.told.get("source")), []).append(aside.key)
     twins = _twins(found, looks, asked)
     jobs: list[Job] = []
     entries: dict[str, Entry] = {}
@@ -231,7 +246,8 @@ def _jobs(
         elif what.outcome in ("new", "grown", "longer", "again"):
             fresh = what.outcome in ("new", "again")
             left = None if fresh else _left(what, one, here)
-            jobs.append(Job(one, what, base, tuple(replays.get(one.name, ())), fresh, left))
+            settles = tuple(replays[one.name][0] if one.name in replays else unread.get(one.name, ()))
+            jobs.append(Job(one, what, base, settles, fresh, left))
         elif what.outcome == "moved" and what.entry is not None:
             entries[one.name] = replace(
                 what.entry, key=one.name, rows=0, size=one.size, stamp=one.stamp, state="whole", time=None
@@ -245,6 +261,10 @@ def _jobs(
             entries[one.name] = replace(before, state="refused", size=one.size, stamp=one.stamp, time=None)
             told[one.name].update(outcome="set aside", reason=reason, aside=1)
     return jobs, entries, asides
+
+
+def _replayed(before: Entry | None) -> Look:
+    return Look("grown", before) if before is not None and before.content else Look("again")
 
 
 def _left(what: Look, one: Seen, here: Collection[str]) -> Entry | None:
@@ -277,7 +297,7 @@ def _twins(found: Sequence[Seen], looks: Sequence[Look], asked: Asked) -> dict[s
 
 def _commit(
     at: Home, schema: pa.Schema, made: Any, done: Mapping[str, Entry], refused: Sequence[Aside], settled: Sequence[str],
-    before: Record, batch: Batch,
+    before: Record, rules: Sequence[Entry],
 ) -> int:  # fmt: skip
     kept = delta.aside_entries(at, refused)
 
@@ -290,7 +310,7 @@ def _commit(
         over = [
             delta.settled(now.entries["aside", one], "replayed") for one in settled if ("aside", one) in now.entries
         ]
-        return [*done.values(), *kept, *over]
+        return [*done.values(), *kept, *over, *rules]
 
     rows = sum(one.rows for one in made)
     told = {

@@ -41,6 +41,7 @@ class Asked:
     encoding: str | None = None
     rewritten: str = "aside"
     batch: int = BATCH
+    required: tuple[str, ...] | None = None  # columns that a file must have; None for all of the table
     say: Callable[[str], Any] = lambda line: None
 
 
@@ -103,7 +104,8 @@ def _parsed(chunk: Chunk, batch: Batch, jobs: Sequence[Job], at: Home, asked: As
         except WorkbenchError as error:
             _refuse(batch, chunk, jobs, str(error))
             return False
-        lacking = [one for one in batch.schema.names if one not in named and one not in asked.evolve]
+        required = batch.schema.names if asked.required is None else asked.required
+        lacking = [one for one in required if one not in named and one not in asked.evolve]
         if lacking and asked.lacking == "aside" and "*" not in asked.evolve:
             _refuse(
                 batch, chunk, jobs, f"it lacks the column {lacking[0]!r} of the table; lacking='null' takes it without"
@@ -124,7 +126,7 @@ def _refuse(batch: Batch, chunk: Chunk, jobs: Sequence[Job], reason: str) -> Non
 
 
 def _grow(at: Home, batch: Batch, chunk: Chunk, new: Sequence[str], asked: Asked) -> None:
-    known = _learned(chunk)
+    known = learned(chunk)
     types = {
         name: asked_type(name, asked.types[name]) if name in asked.types else known.get(name, pa.string())
         for name in new
@@ -133,7 +135,7 @@ def _grow(at: Home, batch: Batch, chunk: Chunk, new: Sequence[str], asked: Asked
     batch.schema = delta.table_schema(at, wanted, asked.evolve, "a file", {})
 
 
-def _learned(chunk: Chunk) -> dict[str, pa.DataType]:
+def learned(chunk: Chunk) -> dict[str, pa.DataType]:
     if chunk.rows is not None:
         return {one.name: storable(one.type) for one in chunk.rows.schema}
     sample = chunk.data[: 1 << 20]
@@ -227,21 +229,27 @@ def asides_of(batch: Batch, jobs: Sequence[Job]) -> list[Aside]:
 
 
 def schema_of(at: Home, jobs: Sequence[Job], asked: Asked) -> tuple[pa.Schema | None, str]:
-    """The schema of the table; of one that is made now, what samples of the files hold. Or None, and what is wrong."""
-    if at.exists():
-        known = pa.schema(delta.load(at).schema().to_arrow())
+    """The schema of the table; of one that is made now, what samples of the files hold. Or None, and what is wrong.
+
+    The columns that all sampled files of CSV and Parquet have are required of later ones.
+    """
+    if at.exists() and (known := delta.load(at)).version() > 0:
+        known = pa.schema(known.schema().to_arrow())
         return pa.schema([pa.field(one.name, one.type) for one in known]), ""
     step = max(len(jobs) / SAMPLES, 1.0)
     picked = [jobs[int(index * step)] for index in range(min(len(jobs), SAMPLES))]
     types: dict[str, pa.DataType] = {}
-    problem = ""
+    problem, must = "", None
     for number, job in enumerate(picked):
         first = next(intake_read.chunks(number, job, asked.encoding, asked.settle), None)
         if first is not None and first.problem:
             problem = problem or f"{job.seen.name!r}: {first.problem}"
         if first is None or (first.problem and not first.data) or (first.rows is None and not first.data):
             continue
-        for name, type_ in _learned(first).items():
+        if job.seen.form != "json":
+            has = {*intake_read.names_of(first), *(key for key, _ in job.seen.partitions)}
+            must = has if must is None else must & has
+        for name, type_ in learned(first).items():
             types[name] = _wider(types.get(name, pa.null()), type_)
     if not types:
         return None, problem
@@ -250,6 +258,7 @@ def schema_of(at: Home, jobs: Sequence[Job], asked: Asked) -> tuple[pa.Schema | 
         read = partition_value(values)
         some = next((read(one) for one in values if one is not None), None)
         types.setdefault(key, pa.string() if some is None else storable(pa.scalar(some).type))
+    asked.required = tuple(name for name in types if name in (must or ()))
     for name, wanted in asked.types.items():
         types[name] = asked_type(name, wanted)
     wanted_schema = pa.schema(list(types.items()))

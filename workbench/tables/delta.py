@@ -19,6 +19,11 @@ from workbench.tables.delta_log import DataFile, Home, Snapshot, Source, home, l
 from workbench.tables.delta_record import Entry, Record
 from workbench.tables.source import brief
 
+CONFIGURATION = {  # versions stay until they are vacuumed: the log is never cut by age
+    "delta.checkpointInterval": "20",
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+}
 TRIES = 60  # of a commit that others were faster than; about half a minute
 __all__ = ["Aside", "DataFile", "Home", "Snapshot", "Source", "Written", "commit", "home", "load", "snapshot", "write"]
 QUARANTINE = "_workbench/quarantine"
@@ -56,7 +61,7 @@ def create(at: Home, schema: pa.Schema, told: Mapping[str, Any]) -> None:
     try:
         deltalake.DeltaTable.create(
             at.uri, schema, mode="error", storage_options=dict(at.options) or None,
-            configuration={"delta.checkpointInterval": "20"},
+            configuration=CONFIGURATION,
             commit_properties=deltalake.CommitProperties(custom_metadata={"workbench": {**told, "operation": "create"}}),
         )  # fmt: skip
     except Exception as error:
@@ -273,4 +278,4 @@ def write(
 
 def settled(entry: Entry, state: str) -> Entry:
     """An entry of what was set aside, in a new state."""
-    return replace(entry, state=state, time=None)
+    return replace(entry, state=state)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
-from workbench.tables.delta_log import Snapshot, home, snapshot
+from workbench.tables.delta_log import DataFile, Snapshot, home, snapshot
 from workbench.tables.source import Found, brief
 from workbench.tables.table import File
 
 
 def pinned(
-    source: str, version: int | str | None, as_of: Any, options: Mapping[str, Any] | None
+    source: str, version: int | str | None, as_of: Any, since: int | None, options: Mapping[str, Any] | None
 ) -> tuple[Snapshot, list[Found]] | None:
     """The version of a table and its data files; None where the source is no table with versions."""
-    if version is None and as_of is None:
+    if version is None and as_of is None and since is None:
         if "://" not in source and "::" not in source and not os.path.isdir(os.path.expanduser(source)):
             return None  # a file, a pattern, or nothing: told by who opens it
         if any(mark in source for mark in "*?["):
@@ -30,6 +32,8 @@ def pinned(
         except WorkbenchError:
             return None  # told better by who opens it
     found = snapshot(source, version, as_of, options)
+    if since is not None:
+        found = replace(found, files=added(found, since))
     gone = next((one for one in found.files if not found.home.place.fs.exists(f"{found.home.folder}/{one.path}")), None)
     if gone is not None:
         raise WorkbenchError(
@@ -56,3 +60,37 @@ def filled(files: Sequence[File], schemas: Sequence[pa.Schema], found: Snapshot)
                 values.append((one.name, value))
         result.append(replace(file, values=tuple(values)))
     return result
+
+
+def added(found: Snapshot, since: int) -> tuple[DataFile, ...]:
+    """The data files that versions after `since` brought; those that compaction made of older ones are none of them.
+
+    Raises WorkbenchError where a version between removed rows, as rollback and replacing do: what is new is then no
+    addition.
+    """
+    if not 0 <= since <= found.version:
+        raise WorkbenchError(f"since={since} is no version before {found.version} of {found.home.name!r}")
+    files: dict[str, DataFile] = {}
+    for version in range(since + 1, found.version + 1):
+        path = f"{found.home.folder}/_delta_log/{version:020d}.json"
+        try:
+            with found.home.place.open(path) as file:
+                actions = [json.loads(line) for line in file.read().splitlines() if line.strip()]
+        except OSError as error:
+            raise WorkbenchError(
+                f"the log of version {version} of {found.home.name!r} is gone: {brief(error)}"
+            ) from error
+        for one in actions:
+            change = one.get("add") or one.get("remove") or {}
+            name = unquote(change.get("path", ""))
+            if not change.get("dataChange"):
+                continue
+            if "add" in one:
+                rows = json.loads(change.get("stats") or "{}").get("numRecords")
+                files[name] = DataFile(name, change["size"], rows, tuple((change.get("partitionValues") or {}).items()))
+            elif files.pop(name, None) is None:
+                raise WorkbenchError(
+                    f"version {version} of {found.home.name!r} removed rows of version {since}, so that what came since is no "
+                    "addition: read the table whole"
+                )
+    return tuple(files[name] for name in sorted(files))

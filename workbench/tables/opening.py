@@ -32,6 +32,7 @@ def open_table(
     storage_options: Mapping[str, Any] | None = None,
     version: int | str | None = None,
     as_of: Any = None,
+    since: int | None = None,
 ) -> Table:
     """A table: the source's files, version, schema and a choice of columns and rows, with no data read.
 
@@ -59,6 +60,8 @@ def open_table(
     version, as_of
         Of a table with versions (Delta): the number of a version or its label ("approved"), or the moment whose newest
         version is wanted; by default the newest. The files of that version are read whatever is committed later.
+    since
+        Of a table with versions: only the rows that versions after this one brought.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def open_table(
     options = dict(storage_options or {})
     from workbench.tables import delta_open
 
-    snapshot = delta_open.pinned(name, version, as_of, options)
+    snapshot = delta_open.pinned(name, version, as_of, since, options)
     if snapshot is None:
         place, found, form = find(name, options)
     else:
