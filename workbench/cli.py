@@ -71,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--no-report", action="store_true", help="leave report.html out")
     run.add_argument("--parameters", dest="listed", action="store_true", help="list the notebook's parameters and stop")
+    run.add_argument(
+        "--warm",
+        action="store_true",
+        help="fork the kernel from a parent that has everything imported; a plain one else",
+    )
     run.add_argument("--at", metavar="TIME", help="fill {{ day }}-like dates of -p in: now, or as in 2026-11-23T02:30Z")
     run.add_argument("--zone", default="UTC", metavar="NAME", help="time zone of these dates (default: UTC)")
     run.set_defaults(command=_run)
@@ -186,6 +191,8 @@ def _run(options: argparse.Namespace) -> int:
         if record is not None:
             _say(f"{notebook.stem}: nothing changed since the run of {record.started}")
             return _tell(record)
+    if options.warm:
+        scheduling.warm_up(_say)
     stop = execute.Stop()
     before = _signals(stop)
     try:
@@ -309,6 +316,7 @@ def _serve(options: argparse.Namespace) -> int:
         prefix=options.prefix,
         origins=options.origins,
         behind_proxy=options.behind_proxy,
+        workers=options.workers,
     )
     return GOOD
 
