@@ -125,8 +125,14 @@ def socket(
                     break
                 said.append(json.loads(text))
         finally:
-            joined.close()
-            joined.protocol = None  # what would warn that nobody has waited for the other side's farewell
+            hang_up(joined)
         return 101, said
 
     return asyncio.run(talk())
+
+
+def hang_up(joined: Any) -> None:
+    """Closes a socket at once, without the other side's farewell."""
+    if joined.protocol is not None:
+        joined.protocol._abort()
+        joined.protocol = None

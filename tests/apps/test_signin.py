@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.asking import Asking, page_token, serving, socket
+from tests.apps.asking import Asking, hang_up, page_token, serving, socket
 from workbench.apps.audit import Audit
 from workbench.apps.roles import Reader
 from workbench.apps.server import make_server
@@ -414,7 +414,7 @@ def test_a_socket_closes_when_its_reader_has_signed_out(url):
         await joined.write_message('{"msgtype": "PULL-DOC-REQ", "msgid": "1"}')
         while await asyncio.wait_for(joined.read_message(), 10) is not None:
             pass
-        joined.protocol = None
+        hang_up(joined)
         return joined.close_code
 
     assert asyncio.run(talk()) == 4401

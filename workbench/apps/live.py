@@ -37,6 +37,7 @@ class LivePages:
     hosts: Callable[[str], bool]
     prefix: str = ""
     signin: SignIn | None = None
+    worker: int | None = None  # which of several processes this is
     kept: OrderedDict[Key, Told] = field(default_factory=OrderedDict)
 
     def fill(self, doc: Any) -> None:
@@ -131,7 +132,8 @@ def live_app(pages: LivePages, worker: Executor) -> Any:
             await asyncio.get_running_loop().run_in_executor(worker, fill, session_context._document)
 
         def process_request(self, request: Any) -> dict[str, Any]:
-            return {**super().process_request(request), **reader_told(pages.signin, request)}
+            own = {} if pages.worker is None else {"worker": pages.worker}
+            return {**super().process_request(request), **reader_told(pages.signin, request), **own}
 
     return Live()
 

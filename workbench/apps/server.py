@@ -7,10 +7,7 @@ become part of a path. No page asks another host for anything.
 from __future__ import annotations
 
 import gzip
-import ipaddress
-import json
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,8 +18,20 @@ from typing import Any
 from tornado.web import OutputTransform, RequestHandler
 
 from workbench.apps import shell
+from workbench.apps.addresses import (
+    check_reach,
+    checked_prefix,
+    free_port,
+    host_of,
+    known_hosts,
+    loopback,
+    names,
+    notice,
+    try_port,
+)
 from workbench.apps.asked import BadValueError, page_of
 from workbench.apps.detail import detail_page
+from workbench.apps.health import Figures, watched
 from workbench.apps.live import LivePages, live_app
 from workbench.apps.roles import Reader, seen
 from workbench.apps.signin import SignIn
@@ -30,6 +39,7 @@ from workbench.apps.signin_live import dressed, guard, guarded, prefix_of, sign_
 from workbench.apps.signin_pages import doors, prefixed
 from workbench.apps.site import FILES, Site, index, missing
 from workbench.apps.snapshot import PICTURES
+from workbench.apps.workers import Crew, share, worker_number
 from workbench.errors import WorkbenchError
 
 READY_MS = 15_000  # between two looks for new runs
@@ -59,29 +69,49 @@ def serve(
     prefix: str = "",
     origins: Sequence[str] = (),
     behind_proxy: bool = False,
+    workers: int = 1,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the runs and notebooks of two folders until SIGINT or SIGTERM; says the address when it answers.
 
     `port` 0 takes any free one. `signin` asks who is there; `prefix` is a path that every address begins with; `origins`
     are the public addresses (https://host) under which a proxy offers the pages, and `behind_proxy` believes what it says
-    of the reader's address (X-Forwarded-For, X-Forwarded-Proto). Raises WorkbenchError for an address that other machines
-    reach, without `signin` and unless `allow_remote` says that something in front of it asks who is there, and for a port
-    that is taken.
+    of the reader's address (X-Forwarded-For, X-Forwarded-Proto); `workers` is the number of processes that share the port.
+    Raises WorkbenchError for an address that other machines reach, without `signin` and unless `allow_remote` says that
+    something in front of it asks who is there, and for a port that is taken.
     """
+    given: dict[str, Any] = {
+        "allow_remote": allow_remote, "signin": signin, "prefix": prefix, "origins": origins, "behind_proxy": behind_proxy,
+    }  # fmt: skip
+    name = f"[{address}]" if ":" in address else address
+
+    def told(port: int) -> None:
+        say(f"Serving {Path(runs_dir)} at http://{name}:{port}{checked_prefix(prefix)} (Ctrl-C stops it)")
+        say(notice(address, signin, origins))
+
+    if workers == 1:
+        _run(make_server(runs_dir, notebooks_dir, address, port, **given), told)
+    else:
+        check_reach(address, [host_of(one) for one in origins], signin is not None or allow_remote)
+
+        def one(crew: Crew) -> None:
+            server = make_server(runs_dir, notebooks_dir, "127.0.0.1", crew.own_port, crew=crew, **given)
+            server._http.add_sockets(crew.sockets)
+            _run(server, lambda port: None)
+
+        share(address, port, workers, one, told)
+    say("Stopped.")
+
+
+def _run(server: Any, told: Callable[[int], None]) -> None:
+    """Lets a server answer until SIGINT or SIGTERM."""
     from tornado.ioloop import IOLoop, PeriodicCallback
 
     loop = IOLoop.current()
-    server = make_server(
-        runs_dir, notebooks_dir, address, port, allow_remote=allow_remote, signin=signin, prefix=prefix, origins=origins,
-        behind_proxy=behind_proxy,
-    )  # fmt: skip
     server.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(loop.stop))
-    name = f"[{address}]" if ":" in address else address
-    say(f"Serving {Path(runs_dir)} at http://{name}:{server.port}{server.prefix} (Ctrl-C stops it)")
-    say(_notice(address, signin, origins))
+    told(server.port)
     server.worker.submit(_warm)
     ready = PeriodicCallback(lambda: _get_ready(server), READY_MS)
     loop.call_later(0.5, _get_ready, server)
@@ -92,7 +122,6 @@ def serve(
         ready.stop()
         server.stop(wait=False)
         server.worker.shutdown(wait=False, cancel_futures=True)
-        say("Stopped.")
 
 
 def make_server(
@@ -106,24 +135,19 @@ def make_server(
     prefix: str = "",
     origins: Sequence[str] = (),
     behind_proxy: bool = False,
+    crew: Crew | None = None,
 ) -> Any:
-    """The bokeh server of `serve`, not yet started. Raises WorkbenchError as `serve` does."""
+    """The bokeh server of `serve`, not yet started; in a `crew` one of several. Raises WorkbenchError as `serve` does."""
     prefix, public = checked_prefix(prefix), [host_of(one) for one in origins]
-    others = [one for one in [address, *(host.rpartition(":")[0] or host for host in public)] if not loopback(one)]
-    if others and signin is None and not allow_remote:
-        raise WorkbenchError(
-            f"The address {others[0]!r} can be reached from other machines, and these pages ask nobody who they are; "
-            "add users (workbench users add NAME) or a provider (--oauth), serve on localhost, or allow it "
-            "(--allow-remote) behind something that asks."
-        )
+    check_reach(address, public, signin is not None or allow_remote)
     from panel.io.server import get_server
 
     site = Site(Path(runs_dir).resolve(), Path(notebooks_dir).resolve())
-    hosts = _hosts(address, allow_remote or (signin is not None and not loopback(address) and not public), public)
+    hosts = known_hosts(address, allow_remote or (signin is not None and not loopback(address) and not public), public)
     given = {"site": site, "hosts": hosts}
     routes = [
         (r"/", Index, given),
-        (r"/health", Health),
+        *watched(site, crew, worker := ThreadPoolExecutor(1, thread_name_prefix="live"), figures := Figures()),
         (r"/assets/([a-z.-]+)", Asset),
         *(doors(signin, site) if signin else []),
         (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/?", Page, given),
@@ -132,15 +156,14 @@ def make_server(
         (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/([^/]+)/([^/]+)", File, given),
     ]
     port = port or free_port()
-    _try_port(address, port)
-    worker = ThreadPoolExecutor(1, thread_name_prefix="live")  # one, because plotting libraries are not made for more
-    pages = LivePages(site.find, hosts, prefix, signin)
+    try_port(address, port)
+    pages = LivePages(site.find, hosts, prefix, signin, worker_number(crew))
     apps = {route: live_app(pages, worker) for route in ("/live/{notebook}", "/live/{notebook}/{run}")}
     server = get_server(
         apps,
         port=port,
         address=address,
-        websocket_origin=[f"{name}:{port}" for name in _names(address) if ":" not in name] + public,
+        websocket_origin=[f"{name}:{port}" for name in names(address) if ":" not in name] + public,
         extra_patterns=routes,
         title="workbench",
         location=False,
@@ -148,94 +171,19 @@ def make_server(
         unused_session_lifetime_milliseconds=20_000,
         keep_alive_milliseconds=30_000,
         default_handler_class=Nothing,
-        log_function=lambda handler: None,
+        log_function=figures.count,
         prefix=prefix,
         use_xheaders=behind_proxy,
         http_server_kwargs={"max_body_size": 65_536, "max_buffer_size": 16 * 2**20},
+        crew=crew,
         **guarded(signin),
     )
     server.worker, server.pages, server.site = worker, pages, site
-    server.ready, server.preparing = {}, None
+    server.ready, server.preparing, figures.tornado = {}, None, server._tornado
     server._tornado.add_transform(partial(Headers, live=f"{prefix}/live/"))
     guard(server._tornado, hosts)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
-
-
-def _try_port(address: str, port: int) -> None:
-    """Raises WorkbenchError when nothing can listen there; asked first because bokeh leaves an open socket behind."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind((address, port))
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise WorkbenchError(
-            f"The port {port} of {address} cannot be used ({reason}); give another one with --port."
-        ) from error
-
-
-def loopback(address: str) -> bool:
-    """True for an address that only this machine reaches.
-
-    >>> loopback("localhost"), loopback("127.0.0.1"), loopback("::1"), loopback("0.0.0.0"), loopback("")
-    (True, True, True, False, False)
-    """
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
-def checked_prefix(prefix: str) -> str:
-    """A path prefix as it is used, "" for none. Raises WorkbenchError for one that is no plain path.
-
-    >>> checked_prefix("wb/"), checked_prefix("/a/b"), checked_prefix("/")
-    ('/wb', '/a/b', '')
-    """
-    parts = [part for part in prefix.split("/") if part]
-    if any(not part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in parts):
-        raise WorkbenchError(f"The prefix {prefix!r} is no plain path; wanted letters, digits, - _ . and /, as in /wb.")
-    return "".join(f"/{part}" for part in parts)
-
-
-def host_of(origin: str) -> str:
-    """The host, with its port where it has one, of a public address.
-
-    >>> host_of("https://wb.example.org"), host_of("wb.example.org:8443")
-    ('wb.example.org', 'wb.example.org:8443')
-    """
-    host = origin.partition("://")[2] or origin
-    if not host or any(c in host for c in "/@*? "):
-        raise WorkbenchError(f"{origin!r} is no public address; wanted scheme and host, as in https://wb.example.org.")
-    return host.lower()
-
-
-def _notice(address: str, signin: SignIn | None, origins: Sequence[str]) -> str:
-    """Whether people are asked who they are."""
-    if signin is not None:
-        ways = [f"the users of {signin.users}", *([f"{signin.oauth}"] if signin.oauth else [])]
-        return f"Sign-in is on: {' and '.join(ways)}; the audit trail is {signin.audit.path}."
-    if loopback(address) and not origins:
-        return "Sign-in is off: everybody who uses this machine can read these pages (workbench users add turns it on)."
-    return "WARNING: sign-in is off, and everybody who reaches this address can read these pages."
-
-
-def _names(address: str) -> list[str]:
-    return list(dict.fromkeys([address, "localhost", "127.0.0.1", "::1"]))
-
-
-def _bracketed(name: str) -> str:
-    return f"[{name}]" if ":" in name else name
-
-
-def _hosts(address: str, any_name: bool, public: Sequence[str] = ()) -> Callable[[str], bool]:
-    """Whether a request's Host is ours: another site's name that leads here must not read these pages."""
-    known = {_bracketed(name) for name in _names(address)}
-    return lambda host: (
-        any_name or host.lower() in public or (host.rsplit(":", 1)[0] if not host.endswith("]") else host) in known
-    )
 
 
 def _get_ready(server: Any) -> None:
@@ -374,13 +322,6 @@ class Nothing(RequestHandler):
         self.finish(prefixed(missing("Not found", "There is no such page here."), prefix_of(self)))
 
 
-class Health(RequestHandler):
-    def get(self) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(json.dumps({"status": "good"}))
-
-
 class Asset(RequestHandler):
     def get(self, name: str) -> None:
         asset = _asset(name)
@@ -423,10 +364,3 @@ def _quoted(name: str) -> str:
 
 def _plain(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,14 +171,20 @@ def safe_next(asked: str, prefix: str = "") -> str:
     return asked if good and not asked.startswith(f"{prefix}{ROOM}/") else f"{prefix}/"
 
 
-def same_origin(headers: Mapping[str, str], host: str) -> bool:
+def same_origin(headers: Mapping[str, str], hosts: Collection[str]) -> bool:
     """Whether a form was sent by a page of ours, as far as the browser says: what it does not say is not held against it.
 
-    >>> same_origin({"Sec-Fetch-Site": "cross-site"}, "a:1"), same_origin({"Origin": "http://a:1"}, "a:1")
-    (False, True)
+    Pages without a referrer send their forms with the origin "null", so that `Sec-Fetch-Site` goes first.
+
+    >>> same_origin({"Sec-Fetch-Site": "cross-site"}, ["a:1"]), same_origin({"Origin": "http://b"}, ["a:1"])
+    (False, False)
+    >>> same_origin({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, ["a:1"]), same_origin({}, ["a:1"])
+    (True, True)
     """
-    site, origin = headers.get("Sec-Fetch-Site", "same-origin"), headers.get("Origin", "")
-    return site in ("same-origin", "none") and (not origin or origin.partition("://")[2].lower() == host.lower())
+    site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "null")
+    if site:
+        return site in ("same-origin", "none")
+    return origin == "null" or origin.partition("://")[2].lower() in {host.lower() for host in hosts}
 
 
 def cookie_options(request: Any, prefix: str) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def serve_options(serve: Any) -> None:
     where.add_argument(
         "--behind-proxy", action="store_true", help="believe X-Forwarded-For and X-Forwarded-Proto: a proxy sets them"
     )
+    serve.add_argument("--workers", type=int, default=1, help="processes that share the port (default: 1)")
 
 
 def sign_in_of(options: argparse.Namespace) -> SignIn | None:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from workbench.apps.roles import Reader
 from workbench.apps.signin import ANYBODY, COOKIE, ROOM, XSRF_COOKIE, SignIn
 from workbench.apps.signin_pages import bar, prefixed
+from workbench.apps.workers import join, owner
 
 AGAIN_S = 1.0  # between two looks whether a reader of an open socket is still signed in
 
@@ -121,6 +122,24 @@ def guard(application: Any, hosts: Callable[[str], bool]) -> None:
         """The socket of a live page: only for pages of ours, and only as long as its reader is signed in."""
 
         looked = 0.0
+        other: Any = None  # the socket of another process, which made this page
+
+        async def open(self, *arguments: Any, **more: Any) -> None:
+            crew = self.settings.get("crew")
+            number = owner(crew, self._token or "")
+            if crew is None or number is None:
+                super().open(*arguments, **more)
+                return
+            try:
+                self.other = await join(self, crew, number, self._token)
+            except Exception:  # the process has ended, or refuses
+                self.close(1001, "the page is gone")
+
+        def on_close(self) -> None:
+            if self.other is not None:
+                self.other.close()
+            else:
+                super().on_close()
 
         def check_origin(self, origin: str) -> bool:
             host = self.request.headers.get("Host", "")
@@ -136,11 +155,15 @@ def guard(application: Any, hosts: Callable[[str], bool]) -> None:
             await super()._async_open(token)
 
         async def on_message(self, fragment: str | bytes) -> None:
-            if self._still():
+            if not self._still():
+                return
+            if self.other is not None:
+                await self.other.write_message(fragment, binary=isinstance(fragment, bytes))
+            else:
                 await super().on_message(fragment)
 
         def on_pong(self, data: bytes) -> None:
-            if self._still():
+            if self._still() and self.other is None:
                 super().on_pong(data)
 
         def _still(self) -> bool:

@@ -28,7 +28,8 @@ class Door(RequestHandler):
 
     def prepare(self) -> None:
         self.reader = self.signin.reader(self.get_cookie(COOKIE))
-        if self.request.method == "POST" and not same_origin(self.request.headers, self.request.host):
+        known = {self.request.host, *self.application.websocket_origins}  # type: ignore[attr-defined]
+        if self.request.method == "POST" and not same_origin(self.request.headers, known):
             raise HTTPError(403, "sent by another site")
 
     def form(self, sentence: str = "", status: int = 200, name: str = "") -> None:
