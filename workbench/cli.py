@@ -1,4 +1,4 @@
-"""The command line: `workbench run | show | runs | serve | examples | detectable | version`.
+"""The command line: `workbench run | show | runs | serve | schedule | alerts | ...`; `workbench --help` lists them.
 
 Exit codes: 0 good, 1 a run that failed, 2 a command that cannot be done as it was typed. Whatever is heavy is imported
 inside the commands, so that `--help` answers at once.
@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.apps import signin_commands
+from workbench.apps import export_commands, signin_commands
 from workbench.errors import WorkbenchError
+from workbench.runs import commands as scheduling
 
 if TYPE_CHECKING:
     from workbench.runs.execute import Stop
@@ -70,6 +71,13 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--no-report", action="store_true", help="leave report.html out")
     run.add_argument("--parameters", dest="listed", action="store_true", help="list the notebook's parameters and stop")
+    run.add_argument(
+        "--warm",
+        action="store_true",
+        help="fork the kernel from a parent that has everything imported; a plain one else",
+    )
+    run.add_argument("--at", metavar="TIME", help="fill {{ day }}-like dates of -p in: now, or as in 2026-11-23T02:30Z")
+    run.add_argument("--zone", default="UTC", metavar="NAME", help="time zone of these dates (default: UTC)")
     run.set_defaults(command=_run)
 
     show = commands.add_parser("show", help="tell what a run did", description="Tells what a run did and found.")
@@ -116,7 +124,9 @@ def parser() -> argparse.ArgumentParser:
     examples.set_defaults(command=_examples)
 
     _detectable_command(commands)
+    scheduling.add(commands, _write_report, _drift_states)
     signin_commands.add(commands)
+    export_commands.add(commands)
 
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)
@@ -165,8 +175,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.listed:
         print(parameters.listing(known.values(), bounds))
         return GOOD
+    texts = scheduling.dated(options.parameters, options.at, options.zone)
     try:
-        given, used, from_environment = parameters.resolve(known, options.parameters, os.environ, bounds)
+        given, used, from_environment = parameters.resolve(known, texts, os.environ, bounds)
     except WorkbenchError as error:
         listing = parameters.listing(known.values(), bounds)
         print(f"workbench: {error}\nThe parameters of {notebook.name}:\n{listing}", file=sys.stderr)
@@ -180,6 +191,8 @@ def _run(options: argparse.Namespace) -> int:
         if record is not None:
             _say(f"{notebook.stem}: nothing changed since the run of {record.started}")
             return _tell(record)
+    if options.warm:
+        scheduling.warm_up(_say)
     stop = execute.Stop()
     before = _signals(stop)
     try:
@@ -217,6 +230,12 @@ def _write_report(notebook: Path, folder: Path) -> None:
     from workbench.apps.report import write_report
 
     write_report(notebook, folder)
+
+
+def _drift_states() -> Any:
+    from workbench.analyses import incidents
+
+    return incidents
 
 
 def _tell(record: Record) -> int:
@@ -297,6 +316,7 @@ def _serve(options: argparse.Namespace) -> int:
         prefix=options.prefix,
         origins=options.origins,
         behind_proxy=options.behind_proxy,
+        workers=options.workers,
     )
     return GOOD
 
