@@ -126,9 +126,13 @@ def sweep(attempt: str) -> int:
     """Ends every process of this machine that carries the id of an attempt; gives how many there were."""
     import psutil
 
+    from workbench.runs.warm import kernels_of
+
     ended: set[int] = set()
     for _ in range(50):  # one that is being started while we look is found when we look again
-        found = [one for one in psutil.process_iter() if one.pid != os.getpid() and _carries(one, attempt)]
+        forked = kernels_of(attempt)
+        there = [one for one in psutil.process_iter() if one.pid != os.getpid()]
+        found = [one for one in there if one.pid in forked or _carries(one, attempt)]
         if not found:
             break
         for one in found:

@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
+from workbench.runs import alert_commands
+from workbench.runs.command_options import DEFAULT, FAILED, GOOD, engine, file, needs, part, places
+from workbench.runs.command_options import runs as runs_option
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
 
     from workbench.runs.execute import Report
-
-GOOD, FAILED = 0, 1
-DEFAULT = "notebooks/schedule.yml"
-LEDGER = (
-    "path of an SQLite file, or postgresql://user@host/name (default: WORKBENCH_LEDGER, else schedule.db in the folder of "
-    "runs)"
-)
 
 
 def add(commands: Any, report: Report, drift_states: Callable[[], Any]) -> None:
@@ -31,7 +26,7 @@ def add(commands: Any, report: Report, drift_states: Callable[[], Any]) -> None:
 
     ``report`` writes the report of a run, ``drift_states()`` gives the module that keeps the incidents of drift runs.
     """
-    rerun = _part(
+    rerun = part(
         commands,
         "rerun",
         lambda options: _rerun(options, report),
@@ -40,10 +35,10 @@ def add(commands: Any, report: Report, drift_states: Callable[[], Any]) -> None:
         "compares the headline figures. Exit code 1 where a figure differs or the run fails.",
     )
     rerun.add_argument("run", help="a run folder, NOTEBOOK/TIME, or NOTEBOOK for its newest run")
-    _runs(rerun)
+    runs_option(rerun)
     _schedule(commands)
-    _alerts(commands, drift_states)
-    prune = _part(
+    alert_commands.add(commands, drift_states)
+    prune = part(
         commands,
         "prune",
         _prune,
@@ -51,8 +46,8 @@ def add(commands: Any, report: Report, drift_states: Callable[[], Any]) -> None:
         "Names what becomes of every run, and deletes those that need not stay only with --yes. The last good run stays, one "
         "a day, one a month, and whatever an alert or a stored cube refers to.",
     )
-    _file(prune)
-    _places(prune)
+    file(prune)
+    places(prune)
     prune.add_argument("--yes", action="store_true", help="delete what is named (default: only name it)")
     prune.add_argument(
         "--store",
@@ -69,66 +64,29 @@ def _schedule(commands: Any) -> None:
         "schedule", help="check, run and export scheduled notebooks", description="Notebooks that run by the calendar."
     )
     parts = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _file(_part(parts, "check", _check, "tell every mistake in a schedule: file, line and remedy"))
-    start = _part(parts, "start", _start, "run a schedule until it is stopped (Ctrl-C)")
-    _file(start)
-    _places(start)
+    file(part(parts, "check", _check, "tell every mistake in a schedule: file, line and remedy"))
+    start = part(parts, "start", _start, "run a schedule until it is stopped (Ctrl-C)")
+    file(start)
+    places(start)
     start.add_argument(
         "--patience", type=float, default=60.0, metavar="SECONDS", help="wait for runs when stopped (60)"
     )
-    status = _part(parts, "status", _status, "what runs, waits, is late; exit code 1 where something is wrong")
-    _file(status)
-    _places(status)
-    listed = _part(parts, "list", _list, "list the windows of the ledger, newest first")
+    start.add_argument(
+        "--warm", action="store_true", help="fork kernels from a parent that has everything imported; plain ones else"
+    )
+    status = part(parts, "status", _status, "what runs, waits, is late; exit code 1 where something is wrong")
+    file(status)
+    places(status)
+    listed = part(parts, "list", _list, "list the windows of the ledger, newest first")
     listed.add_argument("entry", nargs="?", help="only the windows of this entry")
     listed.add_argument("-n", type=int, default=30, metavar="COUNT", help="how many (30)")
-    _places(listed)
-    export = _part(parts, "export", _export, "a systemd unit, crontab lines, an Airflow file, Kubernetes CronJobs")
+    places(listed)
+    export = part(parts, "export", _export, "a systemd unit, crontab lines, an Airflow file, Kubernetes CronJobs")
     export.add_argument("kind", help="systemd, crontab, airflow or kubernetes")
-    _file(export)
-    _places(export)
+    file(export)
+    places(export)
     export.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="where the commands run (here)")
     export.add_argument("--image", default="workbench:latest", help="container image, for kubernetes")
-
-
-def _alerts(commands: Any, drift_states: Callable[[], Any]) -> None:
-    top = commands.add_parser(
-        "alerts",
-        help="list, acknowledge, mute and resolve incidents",
-        description="The incidents of the schedule's alerts (by number) and of drift notebooks (by their id).",
-    )
-    parts = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    listed = _part(parts, "list", lambda options: _incidents(options, drift_states), "list the incidents that go on")
-    listed.add_argument("--all", action="store_true", help="resolved ones too")
-    _places(listed)
-    words = {
-        "ack": ("acknowledged", "somebody knows: silent until it is over"),
-        "mute": ("muted", "tell nobody for a span of time"),
-        "resolve": ("resolved", "it is over; the rule opens another when true again"),
-        "reopen": ("open", "take an acknowledgement or a mute back"),
-    }
-    for name, (state, told) in words.items():
-
-        def act(options: argparse.Namespace, state: str = state) -> int:
-            return _act(options, state, drift_states)
-
-        part = _part(parts, name, act, told)
-        part.add_argument("incident", help="number or id of the incident, as `workbench alerts list` tells it")
-        if name == "mute":
-            part.add_argument("span", metavar="SPAN", help="how long, as in 90m, 4h or 2d")
-        _places(part)
-
-
-def _part(parts: Any, name: str, command: Any, words: str, description: str = "") -> argparse.ArgumentParser:
-    description = description or f"{words[0].upper()}{words[1:]}."
-    part: argparse.ArgumentParser = parts.add_parser(name, help=words, description=description)
-    part.set_defaults(command=command)
-    return part
-
-
-def _places(parser: argparse.ArgumentParser) -> None:
-    _runs(parser)
-    parser.add_argument("--ledger", default="", metavar="ADDRESS", help=LEDGER)
 
 
 def dated(texts: list[Any], at: str | None, zone: str) -> list[Any]:
@@ -143,45 +101,8 @@ def dated(texts: list[Any], at: str | None, zone: str) -> list[Any]:
     return [(name, times.filled(text, moment, times.zone(zone))) for name, text in texts]
 
 
-def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", type=Path, default=Path(DEFAULT), help=f"the schedule ({DEFAULT})")
-
-
-def _runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--runs", type=Path, metavar="DIR", help="folder of runs (default: WORKBENCH_RUNS, else ./runs)"
-    )
-
-
-def _needs() -> None:
-    """Raises WorkbenchError where the extra is not installed."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("sqlalchemy", "cronsim", "yaml") if find_spec(name) is None]
-    if missing:
-        raise WorkbenchError(
-            f"Schedules need {', '.join(missing)}; install them with pip install 'workbench[schedule]'."
-        )
-
-
-def _engine(options: argparse.Namespace, *, make: bool = False) -> sa.Engine:
-    """The ledger; one that is not there yet is made only with ``make``."""
-    _needs()
-    from workbench.runs.ledger_tables import open_ledger
-    from workbench.runs.records import runs_dir
-
-    runs = runs_dir(options.runs)
-    address = options.ledger or os.environ.get("WORKBENCH_LEDGER", "")
-    path = Path(address).expanduser() if address else runs / "schedule.db"
-    if not make and "://" not in address and not address.startswith("secret:") and not path.is_file():
-        raise WorkbenchError(
-            f"There is no ledger {str(path)!r}; `workbench schedule start` makes it, --ledger names another."
-        )
-    return open_ledger(address, runs)
-
-
 def _check(options: argparse.Namespace) -> int:
-    _needs()
+    needs()
     from datetime import UTC, datetime
 
     from workbench.runs import times
@@ -208,7 +129,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    _needs()
+    needs()
     from datetime import UTC, datetime
 
     from workbench.runs.records import runs_dir
@@ -219,7 +140,7 @@ def _start(options: argparse.Namespace) -> int:
         print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
 
     schedule = read_schedule(options.file)
-    s = Scheduler(_engine(options, make=True), schedule, runs_dir(options.runs).absolute(), say=say)
+    s = Scheduler(engine(options, make=True), schedule, runs_dir(options.runs).absolute(), say=say)
 
     def stop(number: int, _frame: object) -> None:
         s.stopping = True
@@ -229,84 +150,65 @@ def _start(options: argparse.Namespace) -> int:
     on = [entry for entry in schedule.entries if entry.enabled]
     address = s.engine.url.render_as_string(hide_password=True)
     say(f"{len(on)} of {len(schedule.entries)} entries of {options.file}, ledger {address}, runs in {s.runs}")
-    serve(s, patience=options.patience)
+    serve(s, until=_keep_warm(say) if options.warm else lambda: False, patience=options.patience)
     say("stopped")
     return GOOD
 
 
+def warm_up(say: Callable[[str], Any]) -> None:
+    """Lets the kernel of this command be forked from the warm parent; where none listens, one is started for the next."""
+    from workbench.runs import warm
+
+    os.environ[warm.VARIABLE] = "1"
+    try:
+        if not warm.ensure():
+            say("a warm parent of kernels is started for the next run")
+    except OSError as error:
+        say(f"no warm parent of kernels can be started ({error})")
+
+
+def _keep_warm(say: Callable[[str], Any]) -> Callable[[], bool]:
+    """Sees to it every ten seconds that a warm parent listens; gives False, so that a scheduler goes on."""
+    import time
+
+    from workbench.runs import warm
+
+    os.environ[warm.VARIABLE] = "1"
+    looked = [float("-inf")]
+
+    def keep() -> bool:
+        if time.monotonic() - looked[0] > 10:
+            looked[0] = time.monotonic()
+            try:
+                if not warm.ensure():
+                    say("a warm parent of kernels is being started; until it listens, plain kernels are")
+            except OSError as error:
+                say(f"no warm parent of kernels can be started ({error}); plain kernels are")
+        return False
+
+    return keep
+
+
 def _status(options: argparse.Namespace) -> int:
-    _needs()
+    needs()
     from workbench.runs.reporting import status
     from workbench.runs.schedule import read_schedule
 
-    lines, well = status(_engine(options), read_schedule(options.file) if options.file.is_file() else None)
+    lines, well = status(engine(options), read_schedule(options.file) if options.file.is_file() else None)
     print("\n".join(lines))
     return GOOD if well else FAILED
 
 
 def _list(options: argparse.Namespace) -> int:
-    engine = _engine(options)
+    ledger = engine(options)
     from workbench.runs.reporting import ledger_lines
 
-    print("\n".join(ledger_lines(engine, options.entry, options.n)))
-    return GOOD
-
-
-def _incidents(options: argparse.Namespace, drift_states: Callable[[], Any]) -> int:
-    from workbench.runs import reporting
-    from workbench.runs.records import runs_dir
-
-    lines: list[str] = []
-    try:
-        lines += reporting.incident_lines(_engine(options), everything=options.all)
-    except WorkbenchError as error:
-        if options.ledger:
-            raise
-        lines.append(f"of the schedule: {error}")
-    for path in _drift_files(runs_dir(options.runs)):
-        lines += reporting.drift_lines(path.parent.name, drift_states().load(path), everything=options.all)
-    print("\n".join(lines))
-    return GOOD
-
-
-def _drift_files(runs: Path) -> list[Path]:
-    """The files in which notebooks keep the states of their incidents, beside their runs."""
-    return sorted(runs.glob("*/incidents-*.json"))
-
-
-def _act(options: argparse.Namespace, state: str, drift_states: Callable[[], Any]) -> int:
-    import getpass
-    import time
-
-    from workbench.runs import times
-    from workbench.runs.records import runs_dir
-
-    moment = time.time()
-    until = moment + times.seconds(options.span) if state == "muted" else None
-    lasts = f" until {times.stamp(until)}" if until else ""
-    person = getpass.getuser()
-    for path in _drift_files(runs_dir(options.runs)):
-        kept = drift_states().load(path)
-        if options.incident in set(kept["id"]):
-            end = times.stamp(until) if until else ""
-            kept = drift_states().act(kept, options.incident, state, times.stamp(moment), by=person, until=end)
-            drift_states().save(kept, path)
-            print(f"{options.incident} {path.parent.name}: {state}{lasts}")
-            return GOOD
-    if not options.incident.isdecimal():
-        raise WorkbenchError(
-            f"There is no incident {options.incident!r}; `workbench alerts list` tells those that there are."
-        )
-    engine = _engine(options)
-    from workbench.runs.alerts import change_incident
-
-    one = change_incident(engine, int(options.incident), state, moment, person, until)
-    print(f"{one.id} {one.entry}: {one.rule}: {one.state}{lasts}")
+    print("\n".join(ledger_lines(ledger, options.entry, options.n)))
     return GOOD
 
 
 def _prune(options: argparse.Namespace) -> int:
-    _needs()
+    needs()
     from datetime import UTC, datetime
 
     from workbench.runs import alerts, retention
@@ -323,7 +225,7 @@ def _prune(options: argparse.Namespace) -> int:
         )
     told: set[str] = set()
     try:
-        told = alerts.runs_told(_engine(options))
+        told = alerts.runs_told(engine(options))
     except WorkbenchError as error:
         if options.ledger or os.environ.get("WORKBENCH_LEDGER"):
             raise  # an alert may refer to a run, and nobody can look
@@ -343,7 +245,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    _needs()
+    needs()
     from datetime import UTC, datetime
 
     from workbench.runs.export import export

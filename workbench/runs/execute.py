@@ -289,7 +289,8 @@ def _ending(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:
                 one.update(status="failed" if one["cell"] == error["cell"] else "not run")
         if stop.reason:
             put_right(folder)
-    return {**found, **work.report, **software(), "cells": cells}
+    forked = {"kernel_forked": work.kernel.forked} if work.kernel is not None else {}
+    return {**found, **work.report, **software(), **forked, "cells": cells}
 
 
 def _truth(folder: Path, work: Work, stop: Stop) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workbench.runs import warm
+
 NAME = "python3"
 ROOM = "wb-kernel-"
 
@@ -28,16 +30,22 @@ class Kernel:
     room: str
     clients: list[Any] = field(default_factory=list)
     died: str = ""
+    forked: bool = False  # from the warm parent
 
 
 def start(environment: dict[str, str]) -> Kernel:
-    """A kernel of this environment, starting; it is ready when papermill has waited for it."""
+    """A kernel of this environment, starting; it is ready when papermill has waited for it.
+
+    With WORKBENCH_WARM in the environment it is forked from the warm parent, where there is one (see `warm`).
+    """
     from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_core.utils import run_sync
 
     # no folder to look in leaves only the native kernel, which is the interpreter that runs this line
     manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    if environment.get(warm.VARIABLE, "") not in ("", "0"):
+        manager._kernel_spec = KernelSpec(argv=warm.command(), display_name=warm.NAME, language="python")
     room = tempfile.mkdtemp(prefix=ROOM)
     manager.connection_file = f"{room}/k.json"
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
@@ -70,10 +78,18 @@ def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, 
             progress_bar=bar,
             km=kernel.manager,
         )
+        kernel.forked = _forked(kernel.pid)
         if not run_sync(kernel.manager.is_alive)():
             raise RuntimeError("Kernel died")
     finally:
         kernel.died = _death(kernel)
+
+
+def _forked(pid: int) -> bool:
+    """Whether the process of a kernel is a launcher still: it becomes a plain kernel where there is no warm parent."""
+    with suppress(OSError):
+        return b"workbench.runs.warm" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def end(kernel: Kernel) -> None:
