@@ -73,9 +73,8 @@ def serve() -> int:
 def _import() -> None:
     from pkgutil import iter_modules
 
-    import workbench.analyses
-
-    rooms = [f"workbench.analyses.{one.name}" for one in iter_modules(workbench.analyses.__path__)]
+    folder = Path(__file__).resolve().parents[1] / "analyses"
+    rooms = [f"workbench.analyses.{one.name}" for one in iter_modules([str(folder)])]
     for name in (*MODULES, *rooms):
         try:
             importlib.import_module(name)
