@@ -145,7 +145,7 @@ def cells_of(read: list[Json], *, html: bool = True) -> tuple[list[Json], dict[s
     cells = []
     for cell in read:
         if cell["cell_type"] == "markdown":
-            cells.append({"kind": "markdown", "html": markdown.render(cell["source"])})
+            cells.append({"kind": "markdown", "html": _below(markdown.render(cell["source"]))})
         elif cell["cell_type"] == "code":
             outputs = [one for output in cell.get("outputs") or [] for one in _output(output, pictures, html)]
             wrong = any(one["kind"] == "error" for one in outputs)
@@ -153,6 +153,15 @@ def cells_of(read: list[Json], *, html: bool = True) -> tuple[list[Json], dict[s
                 {"kind": "code", "source": cell["source"].rstrip(), "outputs": _joined(outputs), "wrong": wrong}
             )
     return cells, pictures
+
+
+def _below(html: str) -> str:
+    """Headings of a notebook two levels down: it is a part of a page that has its own title and sections.
+
+    >>> _below("<h1>a</h1><h3>b</h3>")
+    '<h3>a</h3><h5>b</h5>'
+    """
+    return re.sub(r"(</?h)([1-6])(?=>)", lambda found: f"{found[1]}{min(6, int(found[2]) + 2)}", html)
 
 
 def _output(output: Json, pictures: dict[str, Json], html: bool) -> Iterator[Json]:
