@@ -79,6 +79,17 @@ def calendar(name: str, years: Iterable[int]) -> frozenset[date]:
     return frozenset(found)
 
 
+def asked(cube: xr.Dataset, season: str = "hour of week", holidays: str = "", **more: Any) -> Asked:
+    """`Asked` with the holidays of a country ("US", "DE-BY"; "" for none) in the years that a cube's windows cover.
+
+    Raises WorkbenchError as `Asked` and `calendar`.
+    """
+    starts = np.asarray(cube[WINDOW].values, "datetime64[us]") if WINDOW in cube.dims else np.array([], "M8[us]")
+    known = starts[~np.isnat(starts)].astype("datetime64[Y]").astype(int) + 1970
+    years = range(int(known.min()) - 1, int(known.max()) + 2) if len(known) else range(0)
+    return Asked(season=season, holidays=calendar(holidays, years), **more)
+
+
 def places(starts: Any, season: str, tz: str = "UTC", holidays: frozenset[date] = frozenset()) -> Any:
     """Each window's place in the season, as text: "Mon 07", "Mon", "Jan", and "holiday 07", "holiday" on a calendar's days.
 
