@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.apps import export_commands, signin_commands
 from workbench.errors import WorkbenchError
 from workbench.runs import commands as scheduling
+from workbench.runs import table_commands
 
 if TYPE_CHECKING:
     from workbench.runs.execute import Stop
@@ -127,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     scheduling.add(commands, _write_report, _drift_states)
     signin_commands.add(commands)
     export_commands.add(commands)
+    table_commands.add(commands)
 
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)

@@ -88,6 +88,8 @@ class Run:
         self.started = stored.started if stored else now()
         self.headlines: list[dict[str, Any]] = []
         self.sources: list[dict[str, Any]] = []
+        self.schemas: dict[str, dict[str, str]] = {}  # kinds of the columns of each source
+        self.outputs: list[dict[str, Any]] = []  # versions of tables that the run wrote
         self.notices = list(notices)
         self.chosen: dict[str, str] = {}
         self.asked = parameters
@@ -173,6 +175,15 @@ class Run:
             told["snapshot"] = table.snapshot  # a version that a run has read is not vacuumed
         if told not in self.sources:
             self.sources.append(told)
+        if getattr(table, "kinds", None):
+            self.schemas[str(told["source"])] = dict(table.kinds)
+        self._save()
+
+    def wrote(self, table: str | Path, version: int | str = "", rows: int | None = None) -> None:
+        """Records that this run wrote a version of a table: an output in run.json and in the lineage."""
+        told = {"source": without_secrets(str(table)), "version": str(version), "rows": rows}
+        if told not in self.outputs:
+            self.outputs.append(told)
         self._save()
 
     def headline(self, name: str, value: Any, unit: str = "", good: bool | None = None, note: str = "") -> Any:
@@ -232,8 +243,9 @@ class Run:
     def _save(self) -> None:
         if self.folder is not None and self.stored is None:
             told = {"parameters": without_secrets(self.asked), "sources": self.sources, "headline": self.headlines}
-            if self.chosen:
-                told["chosen"] = dict(self.chosen)
+            for name in ("chosen", "schemas", "outputs"):
+                if getattr(self, name):
+                    told[name] = getattr(self, name)
             write_json(self.folder / KERNEL_FILE, told)
 
 

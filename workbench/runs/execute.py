@@ -329,9 +329,12 @@ def software() -> dict[str, Any]:
 
 
 def _finish(folder: Path, told: dict[str, Any]) -> Record:
+    from workbench.tables import lineage
+
     for name in (RESERVE, KERNEL_FILE):
         (folder / name).unlink(missing_ok=True)
     told = {key: value for key, value in told.items() if key not in ("process", "kernel")}
+    told |= lineage.of_run(folder, told, lineage.events_file(folder.parent.parent))
     write_json(folder / "run.json", told)
     final = folder.with_name(plain_name(folder))
     folder.rename(final)
