@@ -10,8 +10,10 @@ from urllib.parse import quote, urlsplit
 from workbench.apps.roles import Reader
 from workbench.apps.signin import ANYBODY, COOKIE, ROOM, XSRF_COOKIE, SignIn
 from workbench.apps.signin_pages import bar, prefixed
+from workbench.apps.site import missing
 from workbench.apps.workers import join, owner
 
+LONGEST_QUERY = 2_000  # characters behind the question mark of a live page
 AGAIN_S = 1.0  # between two looks whether a reader of an open socket is still signed in
 
 
@@ -114,6 +116,10 @@ def guard(application: Any, hosts: Callable[[str], bool]) -> None:
 
         async def prepare(self) -> None:
             await super().prepare()
+            if len(self.request.query) > LONGEST_QUERY:
+                self.set_status(400)
+                self.finish(prefixed(missing("Not understood", "This address is too long."), prefix_of(self)))
+                return
             for name in ("bokeh-session-id", "bokeh-token"):
                 self.request.arguments.pop(name, None)
             self.request.headers.pop("Bokeh-Session-Id", None)
