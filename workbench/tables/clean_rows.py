@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def unique(key: str | Sequence[str], *, winner: str = "first") -> Step:
             order = order[::-1]
         else:
             rank = pc.sort_indices(
-                pa.table({"v": rows[column], "at": order}),
+                pa.table({"v": _plain(rows[column]), "at": order}),
                 sort_keys=[("v", "descending" if how == "largest" else "ascending"), ("at", "ascending")],
             )
             order = np.asarray(rank)
@@ -73,6 +74,10 @@ def _first_of(tables: Iterator[pa.Table], notes: Notes, keys: Sequence[str]) -> 
         yield rows.filter(pa.array(kept))
 
 
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+
+
 def codes_of(rows: pa.Table, keys: Sequence[str]) -> tuple[Any, Any]:
     """A number for each combination of keys, and the rows that lack one of them."""
     codes = np.zeros(rows.num_rows, np.int64)
@@ -86,9 +91,10 @@ def codes_of(rows: pa.Table, keys: Sequence[str]) -> tuple[Any, Any]:
 
 
 def sessions(by: str | Sequence[str], time: str, *, gap_s: float = 1800.0, name: str = "session") -> Step:
-    """Rows get the number of their session: rows of one owner with no pause longer than `gap_s` seconds.
+    """Rows get the name of their session, a whole number: rows of one owner with no pause longer than `gap_s` seconds.
 
-    Sessions are numbered from 0 in the order of owner and time; rows without time or owner have none. Order stays.
+    The number is a hash of the owner and the session's first moment, so that it stays when later rows come. Rows without
+    time or owner have none. Order stays.
     """
     owners = [by] if isinstance(by, str) else list(by)
 
@@ -108,12 +114,20 @@ def sessions(by: str | Sequence[str], time: str, *, gap_s: float = 1800.0, name:
         order = order[~absent[order]]
         new = np.ones(len(order), bool)
         new[1:] = (np.diff(codes[order]) != 0) | (np.diff(moment[order]) > gap_s * 1e6)
+        heads = order[new]
+        owner = [rows[one].take(pa.array(heads)).to_pylist() for one in owners]
+        names = [_hash(*one) for one in zip(*owner, moment[heads].tolist(), strict=True)]
         number = np.zeros(rows.num_rows, np.int64)
-        number[order] = np.cumsum(new) - 1
+        number[order] = np.array(names, np.int64)[np.cumsum(new) - 1] if names else 0
         notes.count.changed += len(order)
         yield put(rows, {name: pa.array(number, mask=absent)})
 
     return Step("sessions", f"by {', '.join(owners)}, a pause of {gap_s:g} s ends one", work)
+
+
+def _hash(*parts: Any) -> int:
+    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def join(other: pa.Table, on: str, *, since: str = "", time: str = "", late: str = "keep", name: str = "") -> Step:

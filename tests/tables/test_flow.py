@@ -1,0 +1,91 @@
+"""A messy folder becomes a table with versions; what was planted in it is what is told."""
+
+import pyarrow as pa
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.tables import flow, flow_example, open_table, quarantine, redact
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flow")
+    truth = flow_example.messy(folder / "messy")
+    recipe = flow.load_recipe(folder / "messy" / "prepare.yml")
+    numbers = flow.prepare(flow.days_of(folder / "messy"), folder / "into", recipe, settle=0)
+    return folder, truth, recipe, numbers
+
+
+def rows_of(path):
+    table = open_table(path)
+    parts = [{n: rows.column(n) for n in table.schema.names} for p in table.pieces() for rows in table.batches(p)]
+    return pa.concat_tables([pa.table(one) for one in parts], promote_options="permissive")
+
+
+def test_the_truth_is_told(made):
+    folder, truth, recipe, numbers = made
+    assert len(numbers) == flow_example.DAYS
+    told = flow.told(folder / "into", recipe)
+    refused = dict(zip(told["refused"]["step"], told["refused"]["rows"], strict=True))
+    assert refused == {"collect": 1, "types": truth["no_number"], "units": truth["unit"], "contract": truth["model"]}
+    steps = told["steps"].set_index("step")
+    assert steps.loc["types", "rows_in"] == truth["rows"] == told["taken"]["added_rows"].sum()
+    assert steps.loc["unique", "dropped"] == truth["repeated"]
+    assert dict(zip(told["personal"]["kind"], told["personal"]["findings"], strict=True)) == truth["personal"]
+    left = truth["rows"] - truth["repeated"] - truth["no_number"] - truth["unit"] - truth["model"]
+    versions = told["versions"]
+    assert versions["rows"].iloc[-1] == steps["rows_out"].iloc[-1] == left
+    assert list(versions["added"].cumsum()) == list(versions["rows"])
+    assert list(versions["changed"]) == [0, 12, 12], "repeated requests with a higher revision, twelve a day"
+    assert set(told["changes"]["column"]) >= {"revision", "tokens"}
+
+
+def test_what_was_refused_can_be_looked_at(made):
+    folder, truth, _, _ = made
+    entries = quarantine.entries(flow.places(folder / "into")[1])
+    by = entries.groupby("reason")["count"].sum()
+    assert by["units: unit is no unit like s"] == truth["unit"]
+    rows = quarantine.rows(
+        flow.places(folder / "into")[1], entries[entries["reason"].str.startswith("units")]["id"].iloc[0]
+    )
+    assert set(rows["unit"].to_pylist()) == {"kg"}
+
+
+def test_no_personal_data_is_left_and_the_key_is_one(made):
+    folder, *_ = made
+    table = rows_of(flow.places(folder / "into")[1])
+    assert redact.scan(table).num_rows == 0
+    assert len(set(table["request_id"].to_pylist())) == table.num_rows
+    assert "_arrived" not in table.schema.names
+
+
+def test_a_second_run_takes_nothing(made):
+    folder, _, recipe, numbers = made
+    assert flow.prepare(flow.days_of(folder / "messy"), folder / "into", recipe, settle=0) == []
+    assert list(flow.told(folder / "into", recipe)["versions"]["version"]) == numbers
+
+
+def test_a_folder_without_a_recipe_is_taken_as_it_is_and_masked(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.csv").write_text("n,t\n1,ana@example.org\n2,x\n")
+    assert flow.prepare([str(tmp_path / "logs")], tmp_path / "into", flow.load_recipe(""), settle=0) == [1]
+    assert rows_of(tmp_path / "into" / "prepared").to_pylist() == [{"n": 1, "t": "[email]"}, {"n": 2, "t": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("clean:\n  - typs: {a: text}\n", "r.yml:2: clean.0.typs: there is no such field: did you mean 'types'"),
+        ("clean:\n  - types: {a: tex}\n", "r.yml:2: clean.0.types: there is no kind 'tex'"),
+        ("clean:\n  - unique: {}\n", "the step needs 'key'"),
+        ("clean:\n  - unique: {key: a, winer: last}\n", "did you mean 'winner'"),
+        ("clean: {types: 1}\n", "a list of steps is wanted"),
+        ("cleen: []\n", "r.yml:1: cleen: there is no such field: did you mean 'clean'"),
+        ("contract: none.yml\n", "cannot be read"),
+    ],
+)
+def test_a_bad_recipe_is_told(tmp_path, text, told):
+    (tmp_path / "r.yml").write_text(text)
+    with pytest.raises(WorkbenchError) as error:
+        flow.load_recipe(tmp_path / "r.yml")
+    assert told in str(error.value)

@@ -1,0 +1,250 @@
+"""From folders of logs to a table with versions: collect, clean, redact, check, commit; and what every version tells.
+
+The raw rows stay in a table of their own. A prepared version holds all raw rows up to one raw version, cleaned together, so
+that a duplicate or a correction that comes a week later is seen; what was done is kept in the same commit.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from workbench.errors import WorkbenchError, nearest
+from workbench.tables import clean, clean_rows, clean_steps, contract, contract_file, redact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STEPS: dict[str, Callable[..., clean.Step]] = {
+    "types": clean_steps.types,
+    "text": clean_steps.text,
+    "units": clean_steps.units,
+    "zone": clean_steps.zone,
+    "unique": clean_rows.unique,
+    "sessions": clean_rows.sessions,
+    "outliers": clean_rows.outliers,
+}
+TOP = ["collect", "clean", "redact", "contract", "key", "time"]
+ARRIVED = "_arrived"  # the raw version that brought a row, while it is worked on
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a folder is prepared, as its file says."""
+
+    path: str = ""
+    collect: Mapping[str, Any] | None = None
+    steps: tuple[clean.Step, ...] = ()
+    redact: Mapping[str, Any] | None = None
+    contract: contract.Contract | None = None
+    key: tuple[str, ...] = ()
+    time: str = ""
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """A recipe from a YAML file; "" for one that takes rows as they are and masks all personal data.
+
+    `collect` has the parameters of `collect`, `clean` a list of steps with their parameters (types, text, units, zone,
+    unique, sessions, outliers), `redact` those of `redact.job` and `only`, `countries` and `rules` (a file), `contract` a
+    file, `key` the columns by which two versions are compared, `time` the column that orders rows.
+
+    Raises WorkbenchError with file and line for anything else.
+    """
+    if not str(path):
+        return Recipe(redact={})
+    book = contract_file.read(path)
+    top = book.fields((), book.value, TOP)
+    steps = top.get("clean") or []
+    if not isinstance(steps, list):
+        raise book.wrong(("clean",), "a list of steps is wanted, as in - types: {time: time}")
+    made = tuple(_step(book, ("clean", k), one) for k, one in enumerate(steps))
+    beside = Path(path).parent
+    agreed = contract.load_contract(beside / top["contract"]) if top.get("contract") else None
+    keys = top.get("key") or []
+    return Recipe(
+        str(path),
+        top.get("collect") or {},
+        made,
+        top.get("redact"),
+        agreed,
+        (keys,) if isinstance(keys, str) else tuple(keys),
+        top.get("time") or "",
+    )
+
+
+def prepare(
+    sources: Sequence[str], into: str | Path, recipe: Recipe, *, key: redact.Key | None = None, settle: float = 5.0
+) -> list[int]:
+    """The versions of the prepared table that this made, of what is new in the sources; none where nothing is new.
+
+    `into` is a folder with two tables: `raw` and `prepared`. A run that was killed is repeated: nothing is taken twice.
+    Raises ContractBroken where a promise that stops was broken; the raw rows stay, and the next run tries again.
+    """
+    from workbench.tables.collect import collect
+
+    raw, done = places(into)
+    made = []
+    for source in sources:
+        collect(source, raw, **{"evolve": "*", "time": recipe.time, "settle": settle, **(recipe.collect or {})})
+        version = _commit(raw, done, recipe, key)
+        if version is not None:
+            made.append(version)
+    return made
+
+
+def places(into: str | Path) -> tuple[str, str]:
+    """The folders of the raw and of the prepared table."""
+    return str(Path(into) / "raw"), str(Path(into) / "prepared")
+
+
+def days_of(folder: str | Path) -> list[str]:
+    """The folders of a source that are taken one after the other, each as a version: its `day-*`, or itself."""
+    parts = sorted(str(one) for one in Path(folder).glob("day-*") if one.is_dir()) if "://" not in str(folder) else []
+    return parts or [str(folder)]
+
+
+def _commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None) -> int | None:
+    from workbench.tables import delta, versions
+
+    at = delta.snapshot(raw).version
+    past = list(versions.history(done)["told"]) if delta.home(done).exists() else []
+    before = max((one.get("raw_version", 0) for one in past), default=0)
+    if at <= before:
+        return None
+    findings: list[pa.Table] = []
+    breaches: list[contract.Breach] = []
+    steps = list(recipe.steps)
+    if recipe.redact is not None:
+        steps.append(clean_steps.redact(_job(recipe.redact, key), findings))
+    if recipe.contract is not None:
+        steps.append(contract.keeps(recipe.contract, breaches=breaches))
+    going = clean.flow(*steps).run(_raw_rows(raw, at))
+    rows = going.table()
+    fresh = [one for one in going.refused if any(v > before for v in one.rows[ARRIVED].to_pylist())]
+    aside = []
+    for one in fresh:
+        mine = one.rows.filter(pa.array([v > before for v in one.rows[ARRIVED].to_pylist()])).drop_columns([ARRIVED])
+        aside.append(delta.Aside(f"{one.step}: {one.reason}", mine.num_rows, rows=mine, source=raw))
+    counted = redact.counts(pa.concat_tables(findings) if findings else redact.FINDINGS.empty_table())
+    told = {
+        "operation": "prepare",
+        "raw_version": at,
+        "steps": [asdict(one) for one in going.counts],
+        "personal": counted.to_pylist(),
+        "refused": [{"step": one.step, "reason": one.reason, "rows": one.rows.num_rows} for one in going.refused],
+        "breaches": [{"rule": one.rule.words, "rows": one.rows, "found": one.found} for one in breaches],
+    }
+    written = delta.write(
+        done,
+        rows.drop_columns([ARRIVED]),
+        mode="replace",
+        evolve="*",
+        time=recipe.time,
+        aside=aside,
+        told=told,
+        once=("prepare", at),
+    )
+    return None if written.skipped else written.version
+
+
+def _raw_rows(raw: str, at: int) -> Iterator[pa.Table]:
+    """The rows of each raw version in turn, with the number of the version that brought them."""
+    from workbench.tables.opening import open_table
+
+    for version in range(1, at + 1):
+        table = open_table(raw, version=version, since=version - 1)
+        for piece in table.pieces():
+            for rows in table.batches(piece):
+                columns = {name: rows.column(name) for name in table.schema.names}
+                whole = pa.table({name: _plain(values) for name, values in columns.items()})
+                yield whole.append_column(ARRIVED, pa.repeat(pa.scalar(version, pa.int64()), whole.num_rows))
+
+
+def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+
+
+def _job(given: Mapping[str, Any], key: redact.Key | None) -> redact.Job:
+    options = dict(given)
+    only, countries = options.pop("only", None), options.pop("countries", None)
+    rules = redact.load_rules(options.pop("rules", None), only=only, countries=countries)
+    return redact.job(rules, options.pop("modes", "mask"), key=key, **options)
+
+
+def _step(book: contract_file.Written, place: tuple[str | int, ...], given: Any) -> clean.Step:
+    fields = book.fields(place, given, list(STEPS))
+    if len(fields) != 1:
+        raise book.wrong(place, f"one step is wanted here: {nearest('', STEPS)}")
+    ((name, options),) = fields.items()
+    if name == "types":
+        options = {"schema": options}
+    if not isinstance(options, dict):
+        raise book.wrong((*place, name), f"a mapping of its parameters is wanted, not {options!r}")
+    known = inspect.signature(STEPS[name]).parameters
+    if name != "types":
+        book.fields((*place, name), options, list(known))
+    lacking = [one for one, what in known.items() if what.default is inspect.Parameter.empty and one not in options]
+    if lacking:
+        raise book.wrong((*place, name), f"the step needs {lacking[0]!r}")
+    try:
+        return STEPS[name](**options)
+    except WorkbenchError as error:
+        raise book.wrong((*place, name), str(error)) from None
+
+
+# ---- what the versions tell, as small frames for the page
+
+
+def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
+    """The prepared table's story as frames: taken, steps, refused, personal, versions, changes, schema.
+
+    taken: raw versions with rows and what was set aside. steps: rows in, out, changed, refused, flagged, dropped of each
+    step. refused: step, reason, rows. personal: field, kind, rule, findings, rows. versions: number, time, rows, added,
+    removed, changed against the one before. changes: columns with changed values between the last two. schema: columns that
+    came or went between them. steps, refused and personal are of the newest version.
+    """
+    import pandas as pd
+
+    from workbench.tables import quarantine, versions
+
+    raw, done = places(into)
+    past = versions.history(raw)
+    taken = past[past["operation"] == "collect"][["version", "time", "added_rows", "aside"]].sort_values("version")
+    history = versions.history(done).sort_values("version")
+    made = history[history["operation"].isin(["prepare", "rollback"])]
+    last: dict[str, Any] = next((one for one in reversed(list(made["told"])) if "steps" in one), {})
+    frames = {
+        "taken": taken.assign(time=_when(taken["time"])),
+        "steps": pd.DataFrame(last.get("steps", []), columns=list(clean.Count.__dataclass_fields__)),
+        "refused": pd.DataFrame(last.get("refused", []), columns=["step", "reason", "rows"]),
+        "personal": pd.DataFrame(last.get("personal", []), columns=["field", "kind", "rule", "findings", "rows"]),
+    }
+    entries = quarantine.entries(raw)
+    if len(entries):
+        by = entries.groupby("reason", as_index=False)["count"].sum().rename(columns={"count": "rows"})
+        frames["refused"] = pd.concat([by.assign(step="collect")[["step", "reason", "rows"]], frames["refused"]])
+    numbers = list(made["version"])
+    compared = {b: versions.difference(done, a, b, key=recipe.key, show=1000) for a, b in pairwise(numbers)}
+    counts = [compared[v].counts if v in compared else {} for v in numbers]
+    frames["versions"] = made[["version", "time", "operation", "rows", "labels"]].assign(
+        time=_when(made["time"]),
+        added=[one.get("added", rows) for one, rows in zip(counts, made["rows"], strict=True)],
+        removed=[one.get("removed", 0) for one in counts],
+        changed=[one.get("changed", 0) for one in counts],
+    )
+    newest = compared.get(numbers[-1]) if numbers else None
+    changed = newest.changed if newest is not None else pd.DataFrame(columns=["column"])
+    frames["changes"] = changed.groupby("column", as_index=False).size().rename(columns={"size": "values"})
+    schema = newest.schema if newest is not None else pd.DataFrame(columns=["column", "change", "before", "after"])
+    frames["schema"] = schema[schema["change"] != "same"] if len(schema) else schema
+    return {name: frame.reset_index(drop=True) for name, frame in frames.items()}
+
+
+def _when(times: Any) -> list[str]:
+    return [one.strftime("%Y-%m-%d %H:%M:%S") for one in times]
