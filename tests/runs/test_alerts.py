@@ -1,0 +1,209 @@
+"""Alerts over real servers on this machine: one an incident, retried and recorded, by webhook, mail and file."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import sqlalchemy as sa
+
+from tests.runs.conftest import stub
+from workbench.runs.alerts import change_incident, finding, listed
+from workbench.runs.ledger_tables import deliveries, reading
+from workbench.runs.records import Record
+from workbench.runs.schedule import Rule
+from workbench.runs.scheduler import serve
+
+
+@contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def hook():
+    """A receiver of webhooks; `refuse` is how many it answers with an error before it takes one."""
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.asked += 1
+            ready = self.server.asked > self.server.refuse
+            if ready:
+                self.server.taken.append((dict(self.headers), json.loads(body)))
+            self.send_response(200 if ready else 503)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.taken, server.asked, server.refuse = [], 0, 0
+    with serving(server):
+        yield server
+
+
+@pytest.fixture
+def mailbox():
+    class Smtp(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.say("220 here")
+            while line := self.rfile.readline().decode().strip():
+                word = line.split()[0].upper()
+                if word == "DATA":
+                    self.say("354 go on")
+                    letter = []
+                    while (text := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+                        letter.append(text)
+                    self.server.letters.append("\n".join(letter))
+                self.say("221 bye" if word == "QUIT" else "250 yes")
+                if word == "QUIT":
+                    return
+
+        def say(self, text):
+            self.wfile.write(f"{text}\r\n".encode())
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Smtp)
+    server.letters = []
+    with serving(server):
+        yield server
+
+
+def channels(hook, mailbox):
+    return {
+        "team": {
+            "webhook": f"http://127.0.0.1:{hook.server_port}/hook",
+            "headers": {"Authorization": "secret:env:HOOK"},
+        },
+        "ops": {"email": "ops@example.org", "from": "w@example.org", "smtp": f"127.0.0.1:{mailbox.server_address[1]}"},
+        "log": {"file": "alerts.jsonl"},
+    }
+
+
+def until(s, hours):
+    end = s.clock.now() + hours * 3600
+    serve(s, until=lambda: s.clock.now() >= end and not s.active)
+
+
+def test_one_alert_an_incident_to_all_channels_retried_and_resolved(scheduler, hook, mailbox, monkeypatch):
+    monkeypatch.setenv("HOOK", "Bearer hunter2")
+    hook.refuse = 2
+    broken = {"now": True}
+    entry = {"cron": "0 * * * *", "retries": 0, "alerts": [{"when": "failed", "to": ["team", "ops", "log"]}]}
+    s = scheduler(
+        {"a": entry},
+        command=lambda *told: stub(0, *(["fail"] if broken["now"] else []))(*told),
+        top={"deliver": channels(hook, mailbox), "link": "http://pages.example.org"},
+    )
+    until(s, 3.2)  # fails three times
+    broken["now"] = False
+    until(s, 1.0)
+    assert [one["metadata"]["event_payload"]["event"] for _, one in hook.taken] == ["opened", "resolved"]
+    headers, first = hook.taken[0]
+    assert headers["Authorization"] == "Bearer hunter2"
+    assert first["text"].startswith("*a: failed*\na (toy) failed: error: KeyError: 'x' in cell 3 (cell-3): rows['x']")
+    assert "Since 2026-03-27 13:00 UTC, in 1 window(s); how sure: after 1 attempt" in first["text"]
+    assert "\nhttp://pages.example.org/toy/" in first["text"]
+    assert [letter.split("Subject: ")[1].splitlines()[0] for letter in mailbox.letters] == [
+        "a: failed",
+        "resolved: a: failed",
+    ]
+    assert len((s.runs / "alerts.jsonl").read_text().splitlines()) == 2
+    with reading(s.engine) as c:
+        rows = list(c.execute(sa.select(deliveries).order_by(deliveries.c.id)))
+    assert {row.state for row in rows} == {"sent"}
+    assert [row.tries for row in rows if row.channel == "team"] == [3, 1]
+    assert [row.windows for row in listed(s.engine, all_of_them=True)] == [3]
+    told = json.dumps([dict(row._mapping) for row in rows]) + (s.runs / "alerts.jsonl").read_text()
+    assert "hunter2" not in told
+
+
+def test_a_receiver_that_never_answers_is_given_up_and_that_is_recorded(scheduler, hook, mailbox, monkeypatch):
+    monkeypatch.setenv("HOOK", "hunter2")
+    hook.refuse = 1000
+    entry = {"cron": "0 13 27 3 *", "retries": 0, "alerts": [{"when": "failed", "to": ["team", "log"]}]}
+    s = scheduler({"a": entry}, command=stub(0, "fail"), top={"deliver": channels(hook, mailbox)})
+    until(s, 9)
+    with reading(s.engine) as c:
+        rows = {row.channel: row for row in c.execute(sa.select(deliveries))}
+    assert (rows["log"].state, rows["log"].tries) == ("sent", 1)
+    assert (rows["team"].state, rows["team"].tries, hook.asked) == ("failed", 10, 10)
+    assert "503" in rows["team"].error
+    (one,) = listed(s.engine)
+    assert (one.sent, one.failed) == (1, 1)
+
+
+def test_a_late_run_and_no_run_at_all_are_told_once(scheduler, hook, mailbox):
+    entry = {"cron": "0 13 27 3 *", "late": "1h", "alerts": [{"when": "late", "to": "log"}], "depends-on": "b"}
+    before = {"cron": "0 13 27 3 *", "retries": {"times": 3, "wait": "50m", "factor": 1, "after": ["error"]}}
+    tries = []
+
+    def command(entry, window, runs):
+        tries.append(entry.name)
+        return stub(0, *(["fail"] if len(tries) < 3 else []))(entry, window, runs)
+
+    s = scheduler({"a": entry, "b": before}, command=command, top={"deliver": channels(hook, mailbox)})
+    until(s, 5)
+    told = [json.loads(line) for line in (s.runs / "alerts.jsonl").read_text().splitlines()]
+    assert [(one["entry"], one["event"]) for one in told] == [("a", "opened"), ("a", "resolved")]
+    assert "is late: no good run 1 h after its time; it waits" in told[0]["text"]
+    assert tries == ["b", "b", "b", "a"]
+
+
+def test_acknowledged_and_muted_incidents_are_silent(scheduler, hook, mailbox):
+    entry = {"cron": "0 * * * *", "retries": 0, "alerts": [{"when": "failed", "to": "log"}]}
+    s = scheduler({"a": entry}, command=stub(0, "fail"), top={"deliver": channels(hook, mailbox)})
+    until(s, 1.5)
+    change_incident(s.engine, 1, "muted", s.clock.now(), "me", s.clock.now() + 2 * 3600)
+    until(s, 1.9)
+    log = s.runs / "alerts.jsonl"
+    assert len(log.read_text().splitlines()) == 1
+    until(s, 1.0)  # the mute is over, and it is true still
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["opened", "still"]
+    change_incident(s.engine, 1, "acknowledged", s.clock.now(), "me")
+    until(s, 2.0)
+    assert len(log.read_text().splitlines()) == 2
+    (one,) = listed(s.engine)
+    assert (one.state, one.by, one.windows) == ("acknowledged", "me", 6)
+
+
+FIGURES = [
+    {"name": "p99", "value": 812.5, "unit": "ms", "good": False, "note": "objective 500 ms"},
+    {"name": "rows", "value": 200_000, "unit": "rows"},
+    {"name": "label", "value": "x"},
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "true", "words"),
+    [
+        (Rule(when="bad"), True, "not as it should be: p99 is 812.5 ms (objective 500 ms)"),
+        (Rule(figure="p99", test="above", limit=800), True, "p99 is 812.5 ms (objective 500 ms), above 800"),
+        (Rule(figure="p99", test="above", limit=900), False, "above 900"),
+        (Rule(figure="rows", test="below", limit=300_000), True, "rows is 200,000 rows, below 300,000"),
+        (Rule(figure="p99", test="is", limit="bad"), True, "p99"),
+        (Rule(figure="rows", test="is", limit="good"), False, "rows"),
+        (Rule(figure="gone", test="is", limit="missing"), True, "'gone' is missing (the run told p99, rows, label)"),
+        (Rule(figure="rows", test="is", limit="missing"), False, "rows"),
+        (Rule(figure="gone", test="above", limit=1), None, "is missing"),
+        (Rule(figure="label", test="above", limit=1), None, "which is no number"),
+    ],
+)
+def test_rules_on_figures(rule, true, words, tmp_path):
+    told = {"sources": [{"rows": 200_000}]}
+    record = Record(tmp_path, "good", "toy", headline=FIGURES, source="requests", source_version="v7", told=told)
+    found = finding(rule, "good", record)
+    assert found.true is true
+    assert words in found.what
+    assert found.sure == "measured over 200,000 rows of requests, version v7"
