@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.apps import export_commands, signin_commands
 from workbench.errors import WorkbenchError
 from workbench.runs import commands as scheduling
-from workbench.runs import table_commands
+from workbench.runs import starting, table_commands
 
 if TYPE_CHECKING:
     from workbench.runs.execute import Stop
@@ -127,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     _detectable_command(commands)
     scheduling.add(commands, _write_report, _drift_states)
     signin_commands.add(commands)
+    starting.add(commands)
     export_commands.add(commands)
     table_commands.add(commands)
 
