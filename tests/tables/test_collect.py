@@ -304,3 +304,21 @@ def test_what_cannot_be_asked(folder, table):
         collect(folder / "nowhere", table)
     with pytest.raises(WorkbenchError, match="no table with versions"):
         snapshot(table)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_times_in_every_spelling_are_the_same_moment(folder, table, form):
+    spelled = [
+        "2026-11-24T01:00:00Z",
+        "2026-11-24 02:00:00+01:00",
+        "2026-11-24 01:00:00",
+        "2026-11-24T01:00:00.000000000Z",
+    ]
+    for number, one in enumerate(spelled):
+        text = f"time,ms\n{one},{number}\n" if form == "csv" else json.dumps({"time": one, "ms": number}) + "\n"
+        (folder / f"{number}.{form}").write_text(text)
+    both = "time,ms\n" + f"{spelled[0]},8\n{spelled[2]},9\n"
+    (folder / "both.csv").write_text(both)
+    done = collect(folder, table, settle=0, types={"time": "time"})
+    assert done.aside == 0
+    assert {str(one) for one in rows(table, "time")} == {"2026-11-24 01:00:00+00:00"}

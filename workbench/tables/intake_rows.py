@@ -89,7 +89,9 @@ def _csv(data: bytes, names: Sequence[str], delimiter: str, types: Mapping[str, 
 
 def parse_csv(data: bytes, names: Sequence[str], delimiter: str, schema: pa.Schema) -> Parsed:
     """The rows of a chunk of CSV in the types of the schema, and the lines that are none."""
-    types = {name: _parser(schema.field(name).type) if name in schema.names else pa.string() for name in names}
+    first = data[: data.find(b"\n")] if b"\n" in data else data
+    zoned = re.search(rb"\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)", first) is not None
+    types = {name: _parser(schema.field(name).type, zoned) if name in schema.names else pa.string() for name in names}
     broken: list[Broken] = []
 
     def keep(row: Any) -> str:
@@ -99,7 +101,8 @@ def parse_csv(data: bytes, names: Sequence[str], delimiter: str, schema: pa.Sche
     try:
         table = _csv(data, names, delimiter, types, keep)
         if not broken:
-            return conform(table, _part(schema, names)), []
+            part = _part(schema, names)
+            return pa.table([_finished(table.column(one.name), one.type) for one in part], schema=part), []
     except (pa.ArrowException, ValueError):
         pass
     good, torn = _utf8(data)
@@ -191,16 +194,33 @@ def to_type(values: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
         values = pc.replace_substring_regex(values, r"^\s*\+?|\s+$", "")
     if at.is_nested(type_):
         raise pa.ArrowInvalid("a nested value cannot be read from text")
+    if type_ == TIME and at.is_string(values.type):
+        return _times(values)
     plain = values if at.is_decimal(type_) or at.is_date(type_) or at.is_binary(type_) else convert(values, type_)
     return plain.cast(type_)
+
+
+def _times(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as times, each value by itself: with a zone or without (UTC), with up to nine digits of a second."""
+    values = pc.replace_substring_regex(values, r"(\.\d{6})\d+", r"\1")
+    values = pc.replace_substring_regex(values, r"^\s*(\d{4}-\d\d-\d\d)\s*$", r"\1T00:00:00Z")
+    values = pc.replace_substring_regex(values, r"^\s*(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?)\s*$", r"\1Z")
+    return values.cast(TIME)
 
 
 def _part(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
     return pa.schema([field for field in schema if field.name in names])
 
 
-def _parser(type_: pa.DataType) -> pa.DataType:
-    """The type in which the parsers read a column quickly; times come as text."""
+def _finished(values: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    """A column as a parser read it, in the type of the table."""
+    return convert(values, TIME) if type_ == TIME else to_type(values, type_)
+
+
+def _parser(type_: pa.DataType, zoned: bool | None = None) -> pa.DataType:
+    """The type in which the parsers read a column quickly; a time with or without a zone, or as text."""
+    if type_ == TIME and zoned is not None:
+        return TIME if zoned else pa.timestamp("us")
     return type_ if kind_of(type_) in ("integer", "number", "boolean") and not at.is_decimal(type_) else pa.string()
 
 
@@ -217,8 +237,10 @@ def parse_json(data: bytes, schema: pa.Schema) -> Parsed:
         return _json_lines(data, schema)
 
 
-def _json(data: bytes, schema: pa.Schema) -> pa.Table:
-    wanted = pa.schema([(one.name, _parser(one.type) if not at.is_nested(one.type) else one.type) for one in schema])
+def _json(data: bytes, schema: pa.Schema, times: bool | None = True) -> pa.Table:
+    wanted = pa.schema(
+        [(one.name, _parser(one.type, times) if not at.is_nested(one.type) else one.type) for one in schema]
+    )
     table = pj.read_json(
         pa.BufferReader(data),
         read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
@@ -255,7 +277,7 @@ def _json_lines(data: bytes, schema: pa.Schema) -> Parsed:
     while stack:
         part = stack.pop()
         try:
-            tables.append(_json(b"\n".join(line for _, line in part) + b"\n", schema))
+            tables.append(_json(b"\n".join(line for _, line in part) + b"\n", schema, None))
         except (pa.ArrowException, ValueError) as error:
             if len(part) == 1:
                 broken.append(Broken(part[0][0], _why(part[0][1], schema, error), part[0][1]))
@@ -279,7 +301,7 @@ def _why(line: bytes, schema: pa.Schema, error: Exception) -> str:
     row = json.loads(line)
     for name, value in row.items():
         try:
-            _json(json.dumps({name: value}).encode(), pa.schema([schema.field(name)]))
+            _json(json.dumps({name: value}).encode(), pa.schema([schema.field(name)]), None)
         except (pa.ArrowException, ValueError):
             return f"column {name!r}: {str(value)[:80]!r} is no {kind_of(schema.field(name).type)}"
     return brief(error)
