@@ -322,3 +322,17 @@ def test_times_in_every_spelling_are_the_same_moment(folder, table, form):
     done = collect(folder, table, settle=0, types={"time": "time"})
     assert done.aside == 0
     assert {str(one) for one in rows(table, "time")} == {"2026-11-24 01:00:00+00:00"}
+
+
+def test_a_quote_that_nothing_ends_costs_one_line(folder, table):
+    text = lines(0, 5) + '2026-11-01,"m,5\n' + lines(6, 20)
+    (folder / "a.csv").write_text(HEAD + text)
+    done = collect(folder, table, settle=0, types={"ms": "integer", "time": "time"})
+    assert (done.rows, done.aside) == (19, 1)
+    assert rows(table) == [*range(5), *range(6, 20)]
+
+
+def test_json_that_is_no_utf8_never_enters_a_table(folder, table):
+    (folder / "a.jsonl").write_bytes(b'{"name": "\xff", "ms": 1}\n{"name": "\xc3\xbc", "ms": 2}\n')
+    done = collect(folder, table, settle=0)
+    assert (done.rows, done.aside, rows(table, "name")) == (1, 1, ["ü"])

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.csv as acsv
 import pyarrow.json as pj
 import pyarrow.types as at
 
-from workbench.tables.delta_files import as_type, conform
+from workbench.tables.delta_files import as_type
 from workbench.tables.kinds import TIME, convert, kind_of
 from workbench.tables.source import brief
 
@@ -114,7 +114,27 @@ def parse_csv(data: bytes, names: Sequence[str], delimiter: str, schema: pa.Sche
         one for index, why in bad.items() for one in [Broken(where[index], why, _row(table, index, delimiter))]
     ]  # fmt: skip
     mended = [_repeated(one, names) for one in again]
-    return taken, sorted([*torn, *wrong, *mended], key=lambda one: one.row)
+    left: list[Broken] = []
+    for one in [*wrong, *mended]:  # a quote that nothing ends takes the lines behind it into one value
+        rest = _behind(one, names, delimiter, schema)
+        taken = pa.concat_tables([taken, rest[0]]) if rest[0] is not None else taken
+        left += rest[1]
+    return taken, sorted([*torn, *left], key=lambda one: one.row)
+
+
+def _behind(
+    one: Broken, names: Sequence[str], delimiter: str, schema: pa.Schema
+) -> tuple[pa.Table | None, list[Broken]]:
+    """The rows in the lines behind the first of a broken one, where most of them are rows; else the line as it is."""
+    first, _, more = one.line.partition(b"\n")
+    if not more.strip():
+        return None, [one]
+    if first.count(b'"') % 2 and more.count(b'"') % 2:
+        more = more[::-1].replace(b'"', b"", 1)[::-1]  # the quote that was put behind the last line
+    table, broken = parse_csv(more + b"\n", names, delimiter, schema)
+    if len(table) <= len(broken):
+        return None, [one]
+    return table, [replace(one, line=first), *(replace(each, row=one.row + 1 + each.row) for each in broken)]
 
 
 def _repeated(one: Broken, names: Sequence[str]) -> Broken:
@@ -232,6 +252,8 @@ def parse_json(data: bytes, schema: pa.Schema) -> Parsed:
     if not data.strip():
         return schema.empty_table(), []
     try:
+        if not data.isascii():
+            data.decode()  # the parser does not look
         return _json(data, schema), []
     except (pa.ArrowException, ValueError):
         return _json_lines(data, schema)
