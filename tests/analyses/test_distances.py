@@ -140,3 +140,26 @@ def test_rare_cells_are_tested_together():
     several, joined = ([500, 30, 20, 20], [50, 3, 1, 3]), ([500, 70], [50, 7])
     assert far.chi_square_p(*several) == pytest.approx(far.chi_square_p(*joined, least=0))
     assert far.chi_square_p([3, 3], [0, 1]) == 1  # one cell is left, of which nothing can be said
+
+
+def test_anderson_darling_of_many_windows_is_scipys_of_each():
+    import warnings
+
+    from scipy.stats import anderson_ksamp
+
+    from workbench.analyses.significance import anderson_darling_two
+
+    rng = np.random.default_rng(3)
+    before = np.round(rng.normal(size=400), 1)
+    windows = [np.round(rng.normal(shift, size=rows), 1) for shift, rows in ((0, 60), (0.2, 300), (0.5, 90))]
+    at = np.unique(np.concatenate([before, *windows]))
+    counts = [[(one == value).sum() for value in at] for one in (before, *windows)]
+    found = anderson_darling_two(counts[0], counts[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy warns that its p values are kept within .001 and .25
+        wanted = [anderson_ksamp([before, one], midrank=True) for one in windows]
+    assert found.statistic == pytest.approx([one.statistic for one in wanted], rel=1e-9)
+    assert found.p == pytest.approx([np.clip(one.pvalue, 0.001, 0.25) for one in wanted], rel=1e-6)
+    nothing = anderson_darling_two([[3, 0], [0, 0]], [[5, 0], [1, 1]])
+    assert nothing.statistic.tolist() == [0, 0]
+    assert nothing.p.tolist() == [1, 1]

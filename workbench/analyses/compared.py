@@ -25,7 +25,7 @@ EXTRA = ("missing", "nan", "infinite")  # told by their shares, beside the value
 ENDS = ("", "_noise", "_excess", "_p")
 SPAN = ("_low", "_high")  # the 95 % interval of the excess
 DISTANCES = ("ks", "psi", "jensen_shannon", "total_variation", "wasserstein")
-MORE = ("wasserstein_scaled", "hellinger", "l_infinity", "cramer_v", "cramer_von_mises")
+MORE = ("wasserstein_scaled", "hellinger", "l_infinity", "cramer_v", "cramer_von_mises", "anderson_darling")
 OUTSIDE = ("new_share", "lost_share", "below_share", "above_share")
 
 
@@ -221,10 +221,12 @@ def measures(a: Any, b: Any, at: Any = None, parts: Any = None, *, brief: bool =
 
 
 def _more_of_numbers(a: Any, b: Any, at: Any, w: Any, noise: Any, error: Any) -> dict[str, Any]:
-    """Wasserstein over the reference's standard deviation (nothing where that is 0), and Cramer-von Mises."""
+    """Scaled Wasserstein (nothing where the deviation is 0), Cramer-von Mises, Anderson-Darling (standardised)."""
     unit = far.deviation(a, at)
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = np.where(unit > 0, unit, np.nan)
         told = measured("wasserstein_scaled", w / unit, noise / unit, np.nan, error / unit)
         mises = tests.cramer_von_mises(a, b)
-        return told | measured("cramer_von_mises", mises.statistic, (1 + 1 / (a.sum(-1) + b.sum(-1))) / 6, mises.p)
+        told |= measured("cramer_von_mises", mises.statistic, (1 + 1 / (a.sum(-1) + b.sum(-1))) / 6, mises.p)
+        tails = tests.anderson_darling_two(a, b)
+        return told | measured("anderson_darling", tails.statistic, np.zeros_like(tails.statistic), tails.p)

@@ -8,7 +8,7 @@ distribution; 1 means "as alike as it gets". Tied values share a cell, which is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -170,27 +170,53 @@ def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Outcome:
     ours = np.cumsum(table, 1) - table / 2
     terms = tied / total * (total * ours - sizes[:, None] * below) ** 2 / (below * (total - below) - total * tied / 4)
     value = float((terms.sum(1) / sizes).sum() * (total - 1) / total)
-    standard = (value - (k - 1)) / np.sqrt(_scholz(sizes, total, k))
+    standard = (value - (k - 1)) / np.sqrt(_scholz((1 / sizes).sum(), total, k))
+    return Outcome(np.asarray(standard), _scholz_p(standard, k))
+
+
+def anderson_darling_two(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
+    """`anderson_darling` of two samples, for all leading axes at once; 0 and p 1 where a side is empty or all values are equal.
+
+    >>> anderson_darling_two([1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]).statistic.round(2).item()
+    2.63
+    """
+    a, b = _pair(reference, current)
+    n, m, tied = a.sum(-1), b.sum(-1), a + b
+    total = n + m
+    below, ours = np.cumsum(tied, -1) - tied / 2, np.cumsum(a, -1) - a / 2
+    whole, first = total[..., None], n[..., None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        under = below * (whole - below) - whole * tied / 4
+        terms = np.where(under > 0, tied / whole * (whole * ours - first * below) ** 2 / under, 0.0)
+        inverse = 1 / n + 1 / m
+        value = terms.sum(-1) * inverse * (total - 1) / total
+        standard = (value - 1) / np.sqrt(_scholz(inverse, total, 2))
+    known = (n > 0) & (m > 0) & ((tied > 0).sum(-1) > 1) & (total > 3)
+    p = _scholz_p(np.where(known, standard, 0.0), 2)
+    return Outcome(np.where(known, standard, 0.0), np.where(known, p, 1.0))
+
+
+def _scholz_p(standard: Any, k: int) -> Any:
+    """p of the standardised statistic, interpolated in Scholz and Stephens' table."""
     levels, b0, b1, b2 = np.array(CRITICAL).T
     critical = b0 + b1 / np.sqrt(k - 1) + b2 / (k - 1)
     fit = np.polyfit(critical, np.log(levels), 2)
-    p = np.where(
-        standard < critical[0], 0.25, np.where(standard > critical[-1], 0.001, np.exp(np.polyval(fit, standard)))
-    )
-    return Outcome(np.asarray(standard), p)
+    inside = np.exp(np.polyval(fit, np.clip(standard, critical[0], critical[-1])))
+    return np.where(standard < critical[0], 0.25, np.where(standard > critical[-1], 0.001, inside))
 
 
-def _scholz(sizes: Floats, total: float, k: int) -> float:
-    """The variance of the k-sample statistic when nothing moved (Scholz and Stephens 1987, equation 4)."""
-    order = np.arange(1, int(total))
-    h, inverse = (1 / order).sum(), (1 / sizes).sum()
-    tail = np.cumsum((1 / order)[::-1])[::-1]  # sum of 1/j for j >= i
-    g = (tail[1:] / (total - order[:-1])).sum() if total > 2 else 0.0
+def _scholz(inverse: Any, total: Any, k: int) -> Any:
+    """The variance of the k-sample statistic when nothing moved (Scholz and Stephens 1987, equation 4), inverse being the sum
+    of 1 / n. Their double sum g is closed here: with H the harmonic numbers, sum H_j / (N - j) is H_N^2 - H_N^(2)."""
+    from scipy.special import digamma, polygamma
+
+    h = digamma(total) + np.euler_gamma  # of N - 1
+    g = np.pi**2 / 6 - polygamma(1, total + 1) - (2 * h + 1 / total) / total
     a = (4 * g - 6) * (k - 1) + (10 - 6 * g) * inverse
     b = (2 * g - 4) * k**2 + 8 * h * k + (2 * g - 14 * h - 4) * inverse - 8 * h + 4 * g - 6
     c = (6 * h + 2 * g - 2) * k**2 + (4 * h - 4 * g + 6) * k + (2 * h - 6) * inverse + 4 * h
     d = (2 * h + 6) * k**2 - 4 * h * k
-    return float((a * total**3 + b * total**2 + c * total + d) / ((total - 1) * (total - 2) * (total - 3)))
+    return (a * total**3 + b * total**2 + c * total + d) / ((total - 1) * (total - 2) * (total - 3))
 
 
 def mann_whitney(reference: npt.ArrayLike, current: npt.ArrayLike, *, alternative: str = "two-sided") -> Outcome:
