@@ -336,3 +336,13 @@ def test_json_that_is_no_utf8_never_enters_a_table(folder, table):
     (folder / "a.jsonl").write_bytes(b'{"name": "\xff", "ms": 1}\n{"name": "\xc3\xbc", "ms": 2}\n')
     done = collect(folder, table, settle=0)
     assert (done.rows, done.aside, rows(table, "name")) == (1, 1, ["ü"])
+
+
+def test_a_file_that_was_only_touched_is_known_and_commits_nothing(folder, table):
+    (folder / "a.csv").write_text(HEAD + lines(0, 5))
+    (folder / "b.csv.gz").write_bytes(gzip.compress((HEAD + lines(5, 9)).encode()))
+    collect(folder, table, settle=0)
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    done = collect(folder, table, settle=0)
+    assert (done.versions, set(outcome(done).values())) == ((), {"known"})

@@ -253,11 +253,13 @@ def _continued(one: Seen, known: Entry, encoding: str | None) -> Look | None:
                 break
         if head_of(head) != known.head:
             return None
+    more = False
     for block in text(one, whole, encoding):
         take = block[: known.position - whole - got]
         chain.feed(take)
         got += len(take)
-        if got >= known.position - whole:
+        if len(take) < len(block):
+            more = True
             break
     if chain.position < known.position:
         reread = Chain()
@@ -269,7 +271,9 @@ def _continued(one: Seen, known: Entry, encoding: str | None) -> Look | None:
             if shorter and head_of(head or reread.tail) == known.head
             else None
         )
-    return Look("grown", known) if chain.identity() == known.content else None
+    if chain.identity() != known.content:
+        return None
+    return Look("grown" if more else "known", known)  # or only touched
 
 
 def _moved(
