@@ -105,18 +105,22 @@ def test_two_collections_at_a_time_take_each_file_once(tmp_path, table):
     for number in range(30):
         (tmp_path / "in" / f"{number}.csv").write_text(f"key\n{number}\n")
     spawn = multiprocessing.get_context("spawn")
-    both = [spawn.Process(target=_collects, args=(str(tmp_path / "in"), table)) for _ in range(2)]
+    counted = spawn.Value("i", 0)
+    both = [spawn.Process(target=_collects, args=(str(tmp_path / "in"), table, counted)) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
         one.join(60)
     assert [one.exitcode for one in both] == [0, 0]
     assert rows(table) == list(range(30))
+    assert counted.value == 30
 
 
-def _collects(folder, table):
+def _collects(folder, table, counted):
     for _ in range(3):
-        collect(folder, table, settle=0, batch_bytes=60)
+        rows = collect(folder, table, settle=0, batch_bytes=60).rows
+        with counted.get_lock():
+            counted.value += rows
 
 
 def test_a_write_that_is_told_once_is_there_once(table):

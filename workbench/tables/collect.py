@@ -130,17 +130,22 @@ def take(at: Home, found: Sequence[Seen], asked: Asked, replays: Replays | None 
     """Takes what is new of these files; those of `replays` (address to numbers set aside) from the start."""
     versions: list[int] = []
     told: dict[str, dict[str, Any]] = {}
+    earlier: Counter[str] = Counter()  # rows of commits that came before another process was faster
     for _ in range(20):
         try:
             _round(at, found, asked, replays or {}, versions, told)
             break
         except Overtaken:
             asked.say("another process took some of these files: looking again")
+            earlier.update({name: line["rows"] for name, line in told.items()})
             found = [now for one in found if (now := intake.again(one)) is not None]
     else:
         raise WorkbenchError(
             f"{at.name!r}: other processes took these files all the time; run it again when they are done"
         )
+    for name, rows in earlier.items():
+        if rows:
+            told[name].update(outcome="taken", rows=told[name]["rows"] + rows)
     outcomes = Counter(one["outcome"] for one in told.values())
     return Collected(
         at.name, tuple(versions), sum(one["rows"] for one in told.values()), outcomes["taken"],
