@@ -329,3 +329,44 @@ def test_nothing_hostile_breaks_a_reader_or_loses_a_row(tmp_path_factory, form, 
     usage = read_usage(write(tmp_path_factory.mktemp("hostile") / "log.jsonl", records), form)
     assert usage.checks["rows conserved"]
     assert usage.checks["tokens conserved"]
+
+
+def test_traces_as_json_text_in_rows_of_a_search(tmp_path):
+    told = {"mlflow.spanType": '"LLM"', "mlflow.chat.tokenUsage": '{"input_tokens": 9, "output_tokens": 3}'}
+    one = {"span_id": "1", "start_time_unix_nano": NANO, "end_time_unix_nano": NANO + 10**9, "attributes": told}
+    trace = json.dumps({"info": {"trace_id": "t", "trace_metadata": {}}, "data": {"spans": [one]}})
+    usage = read_usage(write(tmp_path / "found.jsonl", [{"trace_id": "t", "trace": trace, "state": "OK"}]))
+    assert usage.format == "mlflow"
+    assert usage.table.select(["input_tokens", "output_tokens"]).to_pylist() == [
+        {"input_tokens": 9, "output_tokens": 3}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [
+        (
+            {"model": "gpt-5.4", "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120,
+             "prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 3}}},
+            (100, 64, 0, 20, 3),
+        ),
+        (
+            {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 50, "cache_creation_input_tokens": 5,
+             "cache_read_input_tokens": 30, "output_tokens": 7}},
+            (85, 30, 5, 7, 0),
+        ),
+        (
+            {"modelVersion": "gemini-2.5-pro", "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 20,
+             "thoughtsTokenCount": 30, "cachedContentTokenCount": 40, "totalTokenCount": 150}},
+            (100, 40, 0, 50, 30),
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_answers_of_apis_each_by_its_own_rule(tmp_path, answer, counts, wrapped):
+    usage = read_usage(write(tmp_path / "log.jsonl", [{"response": answer} if wrapped else answer]))
+    names = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+    (row,) = usage.table.select([*names, "model"]).to_pylist()
+    assert tuple(row[name] for name in names) == counts
+    assert row["model"] == answer.get("model", answer.get("modelVersion"))
+    assert usage.checks["tokens conserved"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +30,9 @@ def canonical(
 
     Raises WorkbenchError where a plain table has no column of input tokens, and for unknown `given` or units.
     """
-    named = Named(raw, aliases()[form])
+    named = Named(raw, aliases()[form], form == "table")
+    if form == "table" and raw.inclusive is None and _apart(raw):
+        raw = replace(raw, inclusive=False)
     given, said_units = _checked(given or {}, said_units or {}, raw)
     text = {one: named.text(one) for one in ("request_id", *TEXTS, "currency", "operation", "clock")}
     for name, value in given.items():
@@ -80,6 +83,12 @@ def canonical(
 
 
 TEXTS = ("provider", "model", "owner", "project", "region", "tier", "context", "status", "retry_of")
+
+
+def _apart(raw: Raw) -> bool:
+    """Whether these are answers of an API whose input leaves out what was cached: Anthropic's, whose usage has no total."""
+    bare = {name.rpartition("usage.")[2] for name in raw.columns if "usage." in name}
+    return {"input_tokens", "cache_read_input_tokens"} <= bare and "total_tokens" not in bare
 
 
 def _checked(

@@ -61,6 +61,8 @@ def detect(names: Iterable[str]) -> str:
         or "standardloggingobject" in roots
     ):
         return "litellm"
+    if "trace" in roots and roots & {"traceid", "requestid", "clientrequestid"}:
+        return "mlflow"  # rows of search_traces, the trace itself as JSON text
     if any(one.startswith(("attributes.gen_ai.", "attributes.llm.")) for one in have) or {"traceid", "spanid"} <= roots:
         return "otel"
     return "table"

@@ -17,6 +17,11 @@ import pyarrow.compute as pc
 from workbench.tables.usage import EXCEPTIONS, REASONS, exceptions_table
 from workbench.tables.usage_values import Values, counts, texts
 
+# What the answers of model APIs wrap their usage in.
+WRAPPING = re.compile(
+    r"^((response|body|data|result|output)\.)*((usage|usage_?metadata|token_?usage)\.)?", re.IGNORECASE
+)
+
 
 @dataclass
 class Raw:
@@ -54,12 +59,17 @@ def plain(name: str) -> str:
 class Named:
     """A source's columns, looked up by alias; remembers which were taken."""
 
-    def __init__(self, raw: Raw, words: Mapping[str, Any]) -> None:
+    def __init__(self, raw: Raw, words: Mapping[str, Any], wrapped: bool = False) -> None:
+        """wrapped: names inside an API's answer (`usage.prompt_tokens`) are known without what they are wrapped in too."""
         self.raw, self.words = raw, words
         self.rows = len(raw.row)
         self.known: dict[str, list[str]] = {}
         for name in raw.columns:
             self.known.setdefault(plain(name), []).append(name)
+        for name in raw.columns if wrapped else ():
+            bare = WRAPPING.sub("", name)
+            if bare != name:
+                self.known.setdefault(plain(bare), []).append(name)
         self.taken: set[str] = set()
 
     def names(self, group: str, key: str) -> list[str]:
