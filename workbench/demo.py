@@ -64,6 +64,7 @@ STEPS = (
     Step("performance", "requests", {"time": "time", "every": "h", "by": "model,region"}),
     Step("cost", "requests"),
     Step("returns", "requests"),
+    Step("prepare", "messy"),
 )
 
 
@@ -139,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tables(folder: Path, rows: int) -> dict[str, Path]:
     """Each table's path by its name; both are written whole or not at all, so that one which is there is kept."""
     from workbench import example_costs, examples
+    from workbench.tables import flow_example
 
     wanted: dict[str, tuple[str, Path, Callable[[Path], Any]]] = {
         "flights": ("336,776 real flights of 2013", folder / "flights" / "flights.parquet", _write_flights),
@@ -147,6 +149,7 @@ def _tables(folder: Path, rows: int) -> dict[str, Path]:
             folder / f"requests-{rows}",
             lambda path: examples.requests(path, rows),
         ),
+        "messy": ("three days of messy logs with planted defects", folder / "messy", flow_example.messy),
     }
     for name, (words, path, write) in wanted.items():
         if path.exists():

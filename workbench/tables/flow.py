@@ -7,6 +7,7 @@ that a duplicate or a correction that comes a week later is seen; what was done 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError, nearest
-from workbench.tables import clean, clean_rows, clean_steps, contract, contract_file, redact
+from workbench.tables import clean, clean_rows, clean_steps, contract, contract_file, redact, redact_modes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ STEPS: dict[str, Callable[..., clean.Step]] = {
     "outliers": clean_rows.outliers,
 }
 TOP = ["collect", "clean", "redact", "contract", "key", "time"]
+FRAMES = ("taken", "steps", "refused", "personal", "versions", "changes", "schema")
 ARRIVED = "_arrived"  # the raw version that brought a row, while it is worked on
 
 
@@ -196,6 +198,72 @@ def _step(book: contract_file.Written, place: tuple[str | int, ...], given: Any)
         return STEPS[name](**options)
     except WorkbenchError as error:
         raise book.wrong((*place, name), str(error)) from None
+
+
+def where(table: str, into: str = "auto", recipe: str = "auto", *, write: bool = True) -> tuple[str, str, str]:
+    """Source, folder of the two tables and recipe, where a notebook was asked for "example" or "auto".
+
+    "example" is the messy example (written where `write`), into "auto" the folder `<source>.prepared` beside the source, recipe
+    "auto" the file prepare.yml in the source, "" where there is none.
+    """
+    from workbench.tables import flow_example
+
+    source = flow_example.address(write) if table == "example" else table.rstrip("/")
+    own = str(Path(source) / "prepare.yml")
+    found = (own if "://" not in source and Path(own).exists() else "") if recipe == "auto" else recipe
+    return source, f"{source}.prepared" if into == "auto" else into, found
+
+
+def story(source: str, into: str, recipe: str, *, key_file: str = "", settle: float = 5.0) -> dict[str, pd.DataFrame]:
+    """Prepares what is new in a source, then tells all of the table, as `told` does.
+
+    The key for pseudonyms is read from the file, else from the environment (WORKBENCH_REDACT_KEY), where there is one.
+    Raises WorkbenchError where nothing could be taken yet.
+    """
+    from workbench.tables import delta
+
+    book = load_recipe(recipe)
+    there = bool(key_file) or bool(os.environ.get(redact_modes.KEY))
+    prepare(days_of(source), into, book, key=redact.read_key(key_file or None) if there else None, settle=settle)
+    if not delta.home(places(into)[1]).exists():
+        raise WorkbenchError(
+            f"nothing in {source!r} could be taken; `workbench` keeps what was set aside in {into}/raw"
+        )
+    return told(into, book)
+
+
+def headline(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any, str, bool | None]]:
+    """The figures of the page: name, value, unit and whether it is as it should be."""
+    steps, versions, refused = found["steps"], found["versions"], found["refused"]
+    rows = int(versions["rows"].iloc[-1]) if len(versions) else 0
+    count = int(refused["rows"].sum())
+    came = int(steps["rows_in"].iloc[0]) if len(steps) else rows
+    return [
+        ("rows in the newest version", rows, "", rows > 0),
+        ("refused with a reason", round(100 * count / max(came, 1), 2), "% of rows", count <= 0.05 * max(came, 1)),
+        ("duplicates left out", int(steps["dropped"].sum()), "rows", None),
+        ("personal data taken out", int(found["personal"]["findings"].sum()), "findings", None),
+        ("versions", len(versions), "", None),
+    ]
+
+
+def words(found: Mapping[str, pd.DataFrame], into: str) -> tuple[str, str]:
+    """Two sentences: what was prepared, and how a version is approved or taken back."""
+    done = places(into)[1]
+    steps, versions, personal = found["steps"], found["versions"], found["personal"]
+    came = int(steps["rows_in"].iloc[0]) if len(steps) else 0
+    last = versions.iloc[-1]
+    first = (
+        f"**{int(last['rows']):,}** of {came:,} collected rows are in version **{last['version']}**. "
+        f"{int(found['refused']['rows'].sum()):,} were refused, {int(steps['dropped'].sum()):,} repeat a row that is kept; "
+        f"{int(personal['findings'].sum()):,} pieces of personal data were taken out. No row is unaccounted for."
+    )
+    second = (
+        f"Approve it with `workbench versions {done} --label {last['version']} approved`, go back with "
+        f"`workbench rollback {done} VERSION`, see what was refused with `workbench quarantine list {done}`. Other notebooks "
+        "read the table by its path, or a version of it with `open_table(path, version='approved')`."
+    )
+    return first, second
 
 
 # ---- what the versions tell, as small frames for the page
