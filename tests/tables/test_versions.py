@@ -238,3 +238,24 @@ def test_the_layout_is_what_cubes_read_fast(table):
     assert (told["model"].has_dictionary_page, told["ms"].has_dictionary_page) == (True, False)
     assert file.read()["time"].to_pylist() == sorted(file.read()["time"].to_pylist())
     assert pa.table(load(home(table)).get_add_actions(flatten=True))["max.ms"].to_pylist() == [count - 1]
+
+
+def test_a_table_that_another_tool_wrote_in_partitions_is_read_with_its_types(table):
+    import datetime
+
+    from deltalake import DeltaTable, write_deltalake
+
+    days = pa.array([datetime.date(2026, 11, 1), datetime.date(2026, 11, 2), None])
+    write_deltalake(
+        table, pa.table({"day": days, "zone": ["a b", "ü/x", "c"], "n": [1, 2, 3]}), partition_by=["day", "zone"]
+    )
+    found = wb.open_table(table)
+    assert (found.kinds, found.rows) == ({"day": "time", "zone": "text", "n": "integer"}, 3)
+    assert rows(table, "zone") == ["a b", "c", "ü/x"]
+    assert [str(one)[:10] for one in rows(table, "day")[:2]] == ["2026-11-01", "2026-11-02"]
+    assert rows(table, "day")[2] is None
+    DeltaTable(table).delete("n = 2")
+    assert rows(table, "n") == [1, 3]
+    assert rows(table, "n", version=0) == [1, 2, 3]
+    assert int(wb.cube(found, by=[wb.Category("zone")])["count"].sum()) == 3
+    assert versions.difference(table, 0, 1).counts == {"added": 0, "removed": 1, "changed": 0, "same": 2}

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.tables.delta_log import DataFile, Snapshot, home, snapshot
+from workbench.tables.kinds import convert, plain_type
 from workbench.tables.source import Found, brief
 from workbench.tables.table import File
 
@@ -52,7 +53,8 @@ def filled(files: Sequence[File], schemas: Sequence[pa.Schema], found: Snapshot)
             if one.name not in schema.names:
                 raw = partitions[file.relative].get(one.name)
                 try:
-                    value = raw if raw is None or not isinstance(raw, str) else pa.scalar(raw).cast(one.type).as_py()
+                    given = pa.array([raw]).cast(one.type) if isinstance(raw, str) else pa.array([raw], one.type)
+                    value = convert(pa.chunked_array([given]), plain_type(one.type))[0].as_py()
                 except pa.ArrowException as error:
                     raise WorkbenchError(
                         f"the partition {one.name}={raw!r} is no {one.type}: {brief(error)}"
