@@ -185,3 +185,16 @@ def test_verdicts_of_other_tools_are_labelled_as_theirs():
     table = drift.results(drift.judge(drift.compare(old, new, "before", compat="evidently")))
     assert set(table["evidently_verdict"]) == {"drift", "no drift"}
     assert {"evidently_value", "evidently_threshold"} <= set(table["metric"])
+
+
+def test_values_near_the_largest_double_are_judged_without_a_warning():
+    rng = np.random.default_rng(1)
+    small, large = rng.normal(size=500), np.clip(rng.normal(size=500), -1.7, 1.7) * 1e308
+    verdicts = []
+    for before, now in ((small, large), (large, small), (large, large)):
+        old = wb.cube(pd.DataFrame({"x": before}), progress=False)
+        new = wb.cube(pd.DataFrame({"x": now}), plan=old, progress=False)
+        judged = drift.judge(drift.compare(old, new, "before"))
+        assert np.isfinite(drift.results(judged)["value"]).all()
+        verdicts.append(judged["verdict"].iloc[0])
+    assert verdicts == ["drifted", "drifted", "no drift"]

@@ -248,8 +248,9 @@ def deviation(reference: npt.ArrayLike, at: npt.ArrayLike) -> Floats:
     a, x = np.asarray(reference, dtype="float64"), np.asarray(at, dtype="float64")
     with np.errstate(invalid="ignore", divide="ignore"):
         p = a / a.sum(-1, keepdims=True)
-    middle = (p * x).sum(-1, keepdims=True)
-    return np.sqrt((p * (x - middle) ** 2).sum(-1))
+    unit = np.max(np.abs(x), initial=0.0) or 1.0  # so that squares of the largest doubles do not overflow
+    middle = (p * (x / unit)).sum(-1, keepdims=True)
+    return np.sqrt((p * (x / unit - middle) ** 2).sum(-1)) * unit
 
 
 def freedom(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:

@@ -18,9 +18,11 @@ WIDE = 1.959964  # standard errors of a two-sided 95 % interval
 
 def _variance(p: Floats, q: Floats, n: Floats, m: Floats, of_p: Floats, of_q: Floats) -> Floats:
     def one(share: Floats, influence: Floats, size: Floats) -> Floats:
-        seen = np.where(share > 0, influence, 0.0)
-        mean = (share * seen).sum(-1, keepdims=True)
-        return (share * (seen - mean) ** 2).sum(-1) / size
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # values near the largest double: not known
+            seen = np.where(share > 0, influence, 0.0)
+            mean = (share * seen).sum(-1, keepdims=True)
+            found = (share * (seen - mean) ** 2).sum(-1) / size
+        return np.where(np.isinf(found), np.nan, found)
 
     return one(p, of_p, n) + one(q, of_q, m)
 
