@@ -103,6 +103,29 @@ def test_the_power_curve_rises_to_one():
     assert curve[10_000, 1_000, 0.5] > 0.9 > curve[10_000, 50, 0.5]
 
 
+def test_the_curve_that_is_told_is_no_higher_than_what_is_found():
+    """The chance that is told of a shift is at most what simulated runs find, and reaches it soon."""
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(12)
+    for n, m in ((10_000, 200), (10_000, 1_000)):
+        for shift in (0.25, 0.5, 1.0):
+            told = power.chance_ks(2 * norm.cdf(shift / 2) - 1, n, m, tests=4)
+            p, excess = runs(rng, n, m, "", numbers=normal_cells(shift), columns=(1, 0))
+            clean = runs(rng, n, m, "", columns=(3, 0))
+            both = [np.column_stack(pair) for pair in zip((p, excess), clean, strict=True)]
+            found = verdict.decide(*both, 0.1, alpha=0.01, axis=1)[1][:, 0].mean()
+            assert told <= found + 0.1, (n, m, shift)
+    frame = pd.DataFrame({"column": ["x", "x", "t", "y"], "segment": "", "metric": ["ks", "ks", "total_variation", "ks"],
+                          "evaluated": [True, True, True, False], "values_reference": 10_000.0,
+                          "values_current": [900.0, 1_100.0, 50.0, 5.0]})  # fmt: skip
+    curve = power.curves(frame)
+    assert set(curve["column"]) == {"x"}
+    assert curve["chance"].is_monotonic_increasing
+    assert (curve["chance"].iloc[0], round(curve["chance"].iloc[-1], 6)) == (pytest.approx(0, abs=0.01), 1)
+    assert power.curves(frame[frame["column"] == "y"]).empty
+
+
 @pytest.mark.parametrize(("n", "m"), [(200, 200), (1_000, 200), (10_000, 1_000), (100_000, 10_000)])
 def test_what_is_said_to_be_detectable_is_detected(n, m):
     from scipy.stats import norm

@@ -49,6 +49,40 @@ def smallest_ks(
     return np.where(found <= 1, found, np.inf)
 
 
+def chance_ks(
+    distance: npt.ArrayLike, n: npt.ArrayLike, m: npt.ArrayLike, *, threshold: float = 0.1, alpha: float = 0.01,
+    tests: int = 1,
+) -> Floats:  # fmt: skip
+    """The least chance that a true KS distance raises an alarm, from n and m values: 0 to 1; `smallest_ks` turned round.
+
+    >>> chance_ks([0.0, 0.143, 0.3], 10_000, 1_000).round(2).tolist()
+    [0.0, 0.8, 1.0]
+    """
+    from scipy.special import kolmogi, ndtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        s = np.sqrt(1 / np.asarray(n, dtype="float64") + 1 / np.asarray(m, dtype="float64"))
+        least = np.maximum(kolmogi(alpha / max(tests, 1)) * s, far.KOLMOGOROV_MEAN * s + threshold)
+        found = ndtr(2 * (np.asarray(distance, dtype="float64") - least) / s)
+    return np.where(np.isfinite(s), found, 0.0)
+
+
+def curves(judged: pd.DataFrame, *, threshold: float = 0.1, alpha: float = 0.01, steps: int = 26) -> pd.DataFrame:
+    """The power curve of every number's usual window, as `drift.judge` has judged it: column, n_reference, n, distance, chance.
+
+    distance: 0 to 0.5 in `steps`; chance: the least chance of an alarm at that true KS distance, with the numbers of values of
+    the column's median window and the correction at its hardest. Columns that were not evaluated have no curve.
+    """
+    looked = judged[judged["evaluated"] & (judged["segment"] == "") & (judged["metric"] == "ks")]
+    at, tests, told = np.linspace(0, 0.5, steps), max(int(judged["evaluated"].sum()) * 4, 1), []
+    for column, rows in looked.groupby("column", sort=False):
+        n, m = float(rows["values_reference"].median()), float(rows["values_current"].median())
+        chance = chance_ks(at, n, m, threshold=threshold, alpha=alpha, tests=tests)
+        told.append(pd.DataFrame({"column": column, "n_reference": n, "n": m, "distance": at, "chance": chance}))
+    names = ["column", "n_reference", "n", "distance", "chance"]
+    return pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=names)
+
+
 def smallest_variation(
     shares: npt.ArrayLike,
     n: npt.ArrayLike,
