@@ -142,7 +142,7 @@ def cells_of(read: list[Json], *, html: bool = True) -> tuple[list[Json], dict[s
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     pictures: dict[str, Json] = {}
-    cells = []
+    cells: list[Json] = []
     for cell in read:
         if cell["cell_type"] == "markdown":
             cells.append({"kind": "markdown", "html": _below(markdown.render(cell["source"]))})
