@@ -118,10 +118,7 @@ def test_a_damaged_snapshot_says_so(tmp_path):
 
 def test_tables_align_numbers_and_keep_texts():
     html = table(pd.DataFrame({"who": ["a<b"], "n": [12345], "share": [0.25], "when": [pd.Timestamp("2026-03-01")]}))
-    assert (
-        '<td class="text">a&lt;b</td><td>12\u202f345</td><td>0.25</td><td class="text">1 Mar 2026 00:00</td>'
-        in html
-    )
+    assert '<td class="text">a&lt;b</td><td>12\u202f345</td><td>0.25</td><td class="text">1 Mar 2026 00:00</td>' in html
 
 
 def test_a_long_table_says_how_many_rows_it_left_out():

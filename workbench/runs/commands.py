@@ -17,7 +17,6 @@ from workbench.runs.command_options import DEFAULT, FAILED, GOOD, engine, file, 
 from workbench.runs.command_options import runs as runs_option
 
 if TYPE_CHECKING:
-
     from workbench.runs.execute import Report
 
 
