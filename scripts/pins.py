@@ -23,7 +23,11 @@ HEADS = {
     "binder/environment.yml": "# What Binder installs; binder/postBuild adds the package itself.",
 }
 
-CONDA = {"jupyter-client": "jupyter_client", "jupyter-core": "jupyter_core"}  # conda's spelling
+CONDA = {
+    "jupyter-client": "jupyter_client",
+    "jupyter-core": "jupyter_core",
+    "prometheus-client": "prometheus_client",
+}  # conda's spelling
 
 
 class UnreachableError(Exception):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ def book(tmp_path):
     return write
 
 
+def _usual_signals():
+    """Ctrl-C works in the child although the tests run in the background of a shell, where it is ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def cli(tmp_path):
     started = []
@@ -72,7 +79,13 @@ def cli(tmp_path):
         command = [sys.executable, "-m", "workbench.cli", *map(str, arguments)]
         variables = {**clean, "PYTHONPATH": top, **environment}
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=tmp_path,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_usual_signals,
         )
         started.append(process)
         return process
