@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tables(folder: Path, rows: int) -> dict[str, Path]:
-    """Each table's path by its name; both are written whole or not at all, so that one which is there is kept."""
+    """Each table's path by its name; every one is written whole or not at all, so that one which is there is kept."""
     from workbench import example_costs, examples
     from workbench.tables import flow_example
 
