@@ -69,6 +69,8 @@ def test_measures_that_do_not_fit(data):
         wb.cube(data, of=Top("latency"))
     with refused(r"Top\('nested'\) cannot be counted: the column is other"):
         wb.cube(data, of=Top("nested"))
+    with refused(r"Histogram\(\['latency'\]\): a measure wants the name of one column"):
+        wb.cube(data, of=Histogram(["latency"]))
     with refused(r"Distinct\('nested'\) cannot be counted"):
         wb.cube(data, of=Distinct("nested"))
     with refused(r"columns that can: none"):

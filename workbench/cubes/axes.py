@@ -169,7 +169,7 @@ class Period:
             starts = self._starts_by_hour(times)
         change = np.flatnonzero(starts[1:] != starts[:-1]) + 1
         if len(change) > len(starts) // 4:
-            labels, codes = np.unique(starts, return_inverse=True)
+            labels, codes = _spaced(starts, width or 1)
         else:
             runs = np.concatenate([[0], change])
             labels, back = np.unique(starts[runs], return_inverse=True)
@@ -306,6 +306,19 @@ def _zone(tz: str) -> None:
 
 def _no_length(every: Any) -> str:
     return f"{every!r} is not a length of time; use a pandas offset such as '15min', 'h', 'D', 'W', 'MS' or '7D'."
+
+
+def _spaced(starts: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct starts in order and each one's place; by counting, where they are ``width`` apart in a range that is short."""
+    first, last = int(starts.min()), int(starts.max())
+    if (last - first) // width > 4 * len(starts) + 1024:
+        return np.unique(starts, return_inverse=True)
+    step = (starts - first) // width
+    there = np.bincount(step) > 0
+    labels = first + np.flatnonzero(there) * width
+    if np.any(labels[np.cumsum(there)[step] - 1] != starts):  # windows that are not all as long
+        return np.unique(starts, return_inverse=True)
+    return labels, (np.cumsum(there) - 1)[step]
 
 
 @lru_cache(maxsize=256)

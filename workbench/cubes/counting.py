@@ -14,14 +14,15 @@ from workbench.cubes import partial as p
 from workbench.cubes.axes import Axis
 from workbench.cubes.columns import Values, bitmap, chunks_of, numeric
 from workbench.cubes.measures import Asked
-from workbench.cubes.plan import EMPTY, Plan, ordered
+from workbench.cubes.plan import EMPTY, ROOTS, Plan, ordered
 
 NO_CELLS = np.zeros((1, 3))
-NO_RANK = np.zeros(1, np.int32)
 NO_REGISTERS = np.zeros(1, np.uint8)
 WHOLE = ("integer", "boolean", "time")  # kinds that are counted as whole numbers
 NO_INTEGERS = np.zeros(1, np.int64)
 FOLD = 1 << 22  # bins of a column that wait to be added
+DENSE = 1 << 22  # groups that have a place each
+WAITING = 1 << 24  # values that wait to be counted
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,52 @@ class Flat:
         )  # fmt: skip
 
 
+class Groups:
+    """Numbers for groups in the order in which they come; a group is a code on each axis."""
+
+    def __init__(self, axes: int) -> None:
+        self.rows: list[np.ndarray] = [np.zeros((0, axes), np.int64)]
+        self.size = 0
+        self.dense: np.ndarray | None = np.full((0,) * axes, -1, np.int64)  # the number of each group, or -1
+        self.known: dict[tuple[int, ...], int] = {}  # instead of it, where the axes are long
+
+    def __len__(self) -> int:
+        return self.size
+
+    def numbers(self, codes: list[np.ndarray]) -> np.ndarray:
+        """The numbers of some groups, none of them twice; ``codes`` has an array an axis."""
+        if self.dense is not None and len(codes[0]):
+            shape = tuple(
+                have if need <= have else max(need, 2 * have)
+                for have, need in zip(self.dense.shape, (int(c.max()) + 1 for c in codes), strict=True)
+            )
+            if math.prod(shape) > DENSE:
+                self.known = {tuple(row): i for i, row in enumerate(self.codes().tolist())}
+                self.dense = None
+            elif shape != self.dense.shape:
+                larger = np.full(shape, -1, np.int64)
+                larger[tuple(map(slice, self.dense.shape))] = self.dense
+                self.dense = larger
+        if self.dense is not None:
+            found = self.dense[tuple(codes)]
+            new = np.flatnonzero(found < 0)
+            found[new] = np.arange(self.size, self.size + len(new))
+            self.dense[tuple(c[new] for c in codes)] = found[new]
+        else:
+            before = self.size
+            rows = np.stack(codes, axis=1).tolist()
+            found = np.array([self.known.setdefault(tuple(r), len(self.known)) for r in rows], np.int64)
+            new = np.flatnonzero(found >= before)
+        self.rows.append(np.stack([c[new] for c in codes], axis=1))
+        self.size += len(new)
+        return found
+
+    def codes(self) -> np.ndarray:
+        """The code of each group on each axis, int64 of shape (groups, axes)."""
+        self.rows = [np.concatenate(self.rows)]
+        return self.rows[0]
+
+
 class Grouped:
     """Counts over axes: groups as they come; a batch is put in order of its groups, and each counted on its own."""
 
@@ -169,7 +216,7 @@ class Grouped:
         self.columns = columns
         self.axes: list[dict] = [{} for _ in range(axes)]
         self.types: list[Any] = [None] * axes
-        self.groups: dict[tuple[int, ...], int] = {}
+        self.groups = Groups(axes)
         n = len(columns)
         self.count = np.zeros(0, np.int64)
         self.moments = np.zeros((n, 0, 6))
@@ -181,6 +228,7 @@ class Grouped:
         self.texts = [Text() for _ in columns]
         self.scratch: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.folded = [0] * n
+        self.waiting = [p.Waiting(c.plan) for c in columns]
 
     def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
         local, groups = self._groups(encoded)
@@ -234,8 +282,7 @@ class Grouped:
             mine = np.zeros(sizes[a], np.int64)
             mine[used] = [index.setdefault(_hashable(v), len(index)) for v in plain[used].tolist()]
             own.append(mine[code])
-        cells = np.stack(own[::-1], axis=1).tolist()
-        groups = np.array([self.groups.setdefault(tuple(r), len(self.groups)) for r in cells], np.int64)
+        groups = self.groups.numbers(own[::-1])
         self._grow(len(self.groups))
         return local, groups
 
@@ -252,43 +299,31 @@ class Grouped:
 
     def _numbers(self, i: int, c: Column, v: Values, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
-        moments, whole = p.empty_moments(1, n)[0], p.empty_whole(1, n)[0]
         missing, starts = np.zeros(n, np.int64), np.zeros(n + 1, np.int64)
         own = np.empty(len(v.values), v.values.dtype)
+        # where rows a group are few for the bins, nearly every one is a bin of its own, and five times as large
+        if c.asked.histogram and not c.asked.p and 2 * len(own) < n * (c.plan.size - ROOTS):
+            own_groups = np.empty(len(own), np.int32)
+            there = k.keep(v.values, v.valid, v.offset, v.nulls, codes, groups, own, own_groups, missing)
+            self.whole[i, groups, p.MISSING] += missing
+            self.waiting[i].add(own_groups[:there], own[:there])
+            if sum(w.size for w in self.waiting) > WAITING:
+                self._settle()
+            return
         k.partition(v.values, v.valid, v.offset, v.nulls, codes, starts, own, missing)
-        whole[:, p.MISSING] = missing
-        whole_numbers = own.dtype == np.int64
         own = own[: starts[-1]]
-        floats = own.astype(np.float64) if whole_numbers else own
-        binning = c.asked.histogram
-        if binning and i not in self.scratch:
-            self.scratch[i] = _cells(c.plan.size), np.zeros((c.plan.size >> 6) + 1, np.uint64)
-        cells, seen = self.scratch[i] if binning else (NO_CELLS, np.zeros(1, np.uint64))
-        room = len(own) if binning else 0
-        out = tuple(np.empty(room, t) for t in (np.int64, np.int64, np.int64, float, float))
-        rank, unrank = c.plan.order if binning else (NO_RANK, NO_RANK)
-        used = k.grouped(
-            floats, own if whole_numbers else NO_INTEGERS, whole_numbers, starts, c.plan.arrays, rank, unrank,
-            binning, moments, whole, cells, seen, out,
-        )  # fmt: skip
-        self.moments[i, groups] = p.join_moments(self.moments[i, groups], centred(moments))
+        if c.asked.histogram and i not in self.scratch:
+            self.scratch[i] = scratch(c.plan)
+        moments, whole, bins = count_groups(
+            own, starts, groups, c.plan if c.asked.histogram else None, self.scratch.get(i)
+        )
+        whole[:, p.MISSING] = missing
+        self.moments[i, groups] = p.join_moments(self.moments[i, groups], moments)
         self.whole[i, groups] = p.join_whole(self.whole[i, groups], whole)
-        if used:
-            group, slot, count, low, high = (x[:used] if used > 0.6 * room else x[:used].copy() for x in out)
-            self.bins[i].append(
-                {
-                    "group": groups[group],
-                    "low": c.plan.bin_low[slot],
-                    "bits": c.plan.bin_bits[slot],
-                    "count": count,
-                    "min": low,
-                    "max": high,
-                }
-            )
-            if len(self.bins[i]) > 4 and sum(len(t["low"]) for t in self.bins[i]) > 2 * self.folded[i] + FOLD:
-                self.bins[i] = [self._joined(i)]
-                self.folded[i] = len(self.bins[i][0]["low"])
+        if len(bins["low"]):
+            self._keep_bins(i, bins)
         if c.asked.p:
+            whole_numbers = own.dtype == np.int64
             registers = np.zeros((n, 1 << c.asked.p), np.uint8)
             where = np.repeat(np.arange(n), np.diff(starts))
             hashes = np.empty(len(own), np.uint64)
@@ -299,6 +334,22 @@ class Grouped:
                     hashes, where = hashes[fine], where[fine]
             k.grouped_registers(hashes, NO_REGISTERS, 0, False, where, registers, c.asked.p)
             self._keep_registers(i, registers, groups)
+
+    def _settle(self) -> None:
+        """Count the values that wait."""
+        n = len(self.groups)
+        for i, waiting in enumerate(self.waiting):
+            if waiting.size:
+                moments, whole, bins = waiting.counted(n)
+                self.moments[i, :n] = p.join_moments(self.moments[i, :n], moments)
+                self.whole[i, :n] = p.join_whole(self.whole[i, :n], whole)
+                self._keep_bins(i, bins)
+
+    def _keep_bins(self, i: int, bins: p.Ragged) -> None:
+        self.bins[i].append(bins)
+        if len(self.bins[i]) > 4 and sum(len(t["low"]) for t in self.bins[i]) > 2 * self.folded[i] + FOLD:
+            self.bins[i] = [self._joined(i)]
+            self.folded[i] = len(self.bins[i][0]["low"])
 
     def _text(self, i: int, c: Column, array: Any, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
@@ -361,10 +412,11 @@ class Grouped:
                 text = np.empty(len(index), dtype=object)
                 text[:] = list(index)
                 labels.append(text)
-        codes = np.array(list(self.groups), np.int64).reshape(n, len(self.axes))
+        codes = self.groups.codes()
         return p.Partial(
             tuple(labels), codes, self.count[:n], self.moments[:, :n], p.carried(self.whole[:, :n]), self.lost[:, :n],
             self.bound[:, :n], bins, tops, registers, loose=loose if any(loose) else [],
+            waiting=self.waiting if any(w.size for w in self.waiting) else [],
         )  # fmt: skip
 
 
@@ -399,6 +451,39 @@ def count_pieces(
         if told is not None:
             told(piece, seen)
     return counted.partial()
+
+
+def scratch(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """What ``kernels.grouped`` counts one group in: the cells of all bins, and a bit for each of them."""
+    return _cells(plan.size), np.zeros((plan.size >> 6) + 1, np.uint64)
+
+
+def count_groups(
+    values: np.ndarray,
+    starts: np.ndarray,
+    names: np.ndarray,
+    plan: Plan | None,
+    work: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, p.Ragged]:
+    """Count values that lie side by side by group: moments and whole counts, a row a group, and bins by group and value.
+
+    values: float64 or int64; group ``g`` is ``values[starts[g]:starts[g + 1]]`` and is called ``names[g]`` in the bins.
+    plan: the bins; None: no bins are wanted. work: ``scratch(plan)``, clean, where it is at hand.
+    """
+    n, binning = len(starts) - 1, plan is not None
+    moments, whole = p.empty_moments(1, n)[0], p.empty_whole(1, n)[0]
+    plan = plan if plan is not None else EMPTY
+    whole_numbers = values.dtype == np.int64
+    floats = values.astype(np.float64) if whole_numbers else values
+    cells, seen = (work or scratch(plan)) if binning else (NO_CELLS, np.zeros(1, np.uint64))
+    room = len(values) if binning else 0
+    out = tuple(np.empty(room, t) for t in p.BIN_TYPES.values())
+    used = k.grouped(
+        floats, values if whole_numbers else NO_INTEGERS, whole_numbers, starts, names, plan.arrays, plan.order,
+        binning, moments, whole, cells, seen, out,
+    )  # fmt: skip
+    bins = {key: x[:used] if used > 0.6 * room else x[:used].copy() for key, x in zip(p.BIN_TYPES, out, strict=True)}
+    return centred(moments), whole, bins
 
 
 def coded(array: Any, always: bool = False) -> tuple[np.ndarray | None, Any]:

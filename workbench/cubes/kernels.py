@@ -384,16 +384,43 @@ def partition(values, valid, offset, nulls, codes, starts, out, missing):
 
 
 @njit(nogil=True, cache=True)
-def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, moments, whole, cells, seen, out):
+def keep(values, valid, offset, nulls, codes, groups, out, out_groups, missing):
+    """Copy the values that are there and their groups to the front of ``out``; returns how many."""
+    n = np.uint64(0)
+    for i in range(len(values)):
+        g = np.uint64(codes[i])
+        if nulls:
+            j = i + offset
+            if not (valid[j >> 3] >> (j & 7)) & 1:
+                missing[g] += 1
+                continue
+        out[n] = values[i]
+        out_groups[n] = groups[g]
+        n += np.uint64(1)
+    return np.int64(n)
+
+
+@njit(nogil=True, cache=True)
+def spread(values, groups, where, at, out):
+    """Put values where their groups go on (``at``), in the rows' order; ``where`` renumbers the groups."""
+    for i in range(len(values)):
+        g = np.uint64(where[np.uint64(groups[i])])
+        out[np.uint64(at[g])] = values[i]
+        at[g] += 1
+
+
+@njit(nogil=True, cache=True)
+def grouped(values, exact, is_integer, starts, names, plan, order, binning, moments, whole, cells, seen, out):
     """Count one column into many groups, one after the other; returns the number of bins written.
 
-    ``moments`` and ``whole`` have a row a group. ``cells`` (by ``rank``) and ``seen`` (a bit for each of them) are
-    scratch for one group, clean before and after.
-    ``out`` is ``(group, bin, count, min, max)``: the groups' bins in the order of ``rank``, the bins' place by value.
+    ``moments`` and ``whole`` have a row a group. ``order`` is ``(rank, low, bits)``: each bin's place by value, and the
+    bin at each place. ``cells`` (by place) and ``seen`` (a bit for each of them) are scratch for one group, clean before
+    and after. ``out`` is ``(group, low, bits, count, min, max)``: the groups, by their ``names``, with their bins by value.
     """
+    rank, low_at, bits_at = order
     root, nodes, child, direct, _ = plan
     bits = values.view(np.int64)
-    slots_out, counts_out = out[1], out[2]
+    to_group, to_low, to_bits, to_count, to_least, to_most = out
     written = np.uint64(0)
     for g in range(len(starts) - 1):
         a = starts[g]
@@ -464,11 +491,12 @@ def grouped(values, exact, is_integer, starts, plan, rank, unrank, binning, mome
                     low = flags & (~flags + np.uint64(1))
                     flags ^= low
                     r = (np.uint64(word) << np.uint64(6)) | np.uint64(PLACE[(low * DE_BRUIJN) >> np.uint64(58)])
-                    out[0][written] = g
-                    slots_out[written] = unrank[r]
-                    counts_out[written] = np.int64(cells[r, 0])
-                    out[3][written] = cells[r, 1]
-                    out[4][written] = cells[r, 2]
+                    to_group[written] = names[g]
+                    to_low[written] = low_at[r]
+                    to_bits[written] = bits_at[r]
+                    to_count[written] = np.int64(cells[r, 0])
+                    to_least[written] = cells[r, 1]
+                    to_most[written] = cells[r, 2]
                     cells[r, 0] = 0.0
                     cells[r, 1] = np.inf
                     cells[r, 2] = -np.inf

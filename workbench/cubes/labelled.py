@@ -38,7 +38,7 @@ def to_dataset(
     import xarray as xr
 
     names = [a["name"] for a in axes]
-    part = _trimmed(p.join([part]))  # joined, so that groups and labels are in order
+    part = _trimmed(p.settled(part))
     shape = tuple(len(labels) for labels in part.labels)
     cells = int(np.prod(shape, dtype=float)) * max(1, len(columns)) if axes else len(columns)
     if cells > CELL_LIMIT:
@@ -161,7 +161,8 @@ def _in_order(dim: str, t: p.Ragged, flat: np.ndarray) -> p.Ragged:
     """A column's rows by cell, then by bin, value or register."""
     if dim == "tops":
         t = p.join_tops(t)
-    group = flat[t["group"]]
+    every = len(flat) and flat[-1] == len(flat) - 1  # each cell has rows, and its group is its place
+    group = t["group"] if every else flat[t["group"]]
     if np.any(group[1:] < group[:-1]):
         order = np.argsort(group, kind="stable")
         return {key: group[order] if key == "group" else one[order] for key, one in t.items()}

@@ -132,6 +132,11 @@ def check_measures(of: Any, kinds: dict[str, str], grouped: bool) -> dict[str, A
                 wanted = numeric
             else:
                 wanted = {c for c, k in kinds.items() if (k == "text" if isinstance(m, Top) else k != "other")}
+            if m.column is not None and not isinstance(m.column, str):
+                raise WorkbenchError(
+                    f"{type(m).__name__}({m.column!r}): a measure wants the name of one column, or none for all that it "
+                    "fits; give of= a list with a measure for each column."
+                )
             if m.column is not None and m.column not in kinds:
                 raise WorkbenchError(f"of= names {m.column!r}, which is not a column here; {nearest(m.column, kinds)}")
             if m.column is not None and m.column not in wanted:

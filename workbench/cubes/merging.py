@@ -100,3 +100,38 @@ def merged(tables: Sequence[p.Ragged], where: Sequence[np.ndarray], groups: int)
         place(t["group"], to, at, *(t[key] for key in ("low", "bits", "count", "min", "max")), *rest)
     kept = settle(starts, out["group"], *rest)
     return {key: one[:kept] if kept > 0.9 * len(one) else one[:kept].copy() for key, one in out.items()}
+
+
+@njit(nogil=True, cache=True)
+def ranks(group, key, count, least, most, qs, out):
+    """The quantiles of each group's bins into ``out`` (groups, quantiles), by the rule of ``readers.quantile``.
+
+    False, and nothing of worth in ``out``, where the bins are not in order.
+    """
+    a = 0
+    while a < len(group):
+        g = group[a]
+        b = a
+        total = 0
+        while b < len(group) and group[b] == g:
+            if b > a and key[b] < key[b - 1]:
+                return False
+            total += count[b]
+            b += 1
+        if b < len(group) and group[b] < g:
+            return False
+        for j in range(len(qs)):
+            rank = max(np.int64(np.ceil(qs[j] * total * (1 - 4e-16) - 1e-9)), 1)
+            i = a
+            before = 0
+            while before + count[i] < rank:
+                before += count[i]
+                i += 1
+            low = least[i]
+            high = most[i]
+            share = (rank - before - 1) / max(count[i] - 1, 1)
+            span = high - low
+            value = low * (1 - share) + high * share if np.isinf(span) else low + span * share
+            out[g, j] = low if low == high else min(max(value, low), high)
+        a = b
+    return True

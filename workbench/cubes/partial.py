@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from workbench.cubes.plan import Plan
 
 TOP_LIMIT = 10_000  # distinct values of one text column that are counted exactly
 TOP_KEPT = 1_000  # values kept of a column that has more
@@ -23,6 +27,7 @@ SMALLEST, LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 Ragged = dict[str, np.ndarray]
 
 MANY = 1 << 18  # bins that are added by compiled code
+WAITING = 1 << 25  # values that wait to be counted in a sum
 BIN_TYPES = {"group": np.int64, "low": np.int64, "bits": np.uint8, "count": np.int64, "min": float, "max": float}
 TOP_TYPES = {"group": np.int64, "value": object, "count": np.int64}
 REGISTER_TYPES = {"group": np.int64, "index": np.uint16, "rank": np.uint8}
@@ -48,6 +53,42 @@ def empty_whole(columns: int, groups: int) -> np.ndarray:
 
 
 @dataclass
+class Waiting:
+    """Values of one column that are still to be counted, with the group of each.
+
+    Where groups are very many and rows a group few, values are smaller than the bins that they make: they are put side
+    by side by group and counted once, when all of them are there.
+    """
+
+    plan: Plan
+    pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, groups: np.ndarray, values: np.ndarray, where: np.ndarray | None = None) -> None:
+        """Values and their groups (int32), which ``where`` renumbers."""
+        if len(values):
+            self.pieces.append((groups, values, where))
+            self.size += len(values)
+
+    def counted(self, groups: int) -> tuple[np.ndarray, np.ndarray, Ragged]:
+        """Moments and whole counts (a row a group) and bins of all that wait, which then waits no more."""
+        from workbench.cubes import kernels as k
+        from workbench.cubes.counting import count_groups
+        from workbench.cubes.merging import tally
+
+        starts, same = np.zeros(groups + 1, np.int64), np.arange(groups)
+        for own, _, where in self.pieces:
+            tally(own, same if where is None else where, starts)
+        np.cumsum(starts, out=starts)
+        values, at = np.empty(self.size, self.pieces[0][1].dtype), starts[:-1].copy()
+        while self.pieces:
+            own, some, where = self.pieces.pop(0)
+            k.spread(some, own, same if where is None else where, at, values)
+        self.size = 0
+        return count_groups(values, starts, same, self.plan)
+
+
+@dataclass
 class Partial:
     """Counts of some rows: ``labels[axis]``, ``codes[group, axis]``, ``count[group]`` and a row a column of the rest."""
 
@@ -63,6 +104,7 @@ class Partial:
     registers: list[Ragged] = field(default_factory=list)
     cross: np.ndarray | None = None  # float64 (3, groups, d, d): co-moments of some columns, see comoments.py
     loose: list[list[Ragged]] = field(default_factory=list)  # more bins of each column, in tables yet to be added
+    waiting: list[Waiting] = field(default_factory=list)  # values of each column yet to be counted
 
     @property
     def groups(self) -> int:
@@ -98,7 +140,7 @@ def join(parts: Sequence[Partial]) -> Partial:
         whole[:, at] = join_whole(whole[:, at], p.whole)
         lost[:, at] += p.lost
         bound[:, at] += p.bound
-    return Partial(
+    out = Partial(
         tuple(labels),
         codes,
         count,
@@ -110,7 +152,36 @@ def join(parts: Sequence[Partial]) -> Partial:
         [join_tops(stack([p.tops[c] for p in parts], where)) for c in range(columns)],
         [join_registers(stack([p.registers[c] for p in parts], where)) for c in range(columns)],
         _join_cross(parts, where, groups),
+        waiting=_join_waiting(parts, where),
     )
+    return _counted(out) if sum(w.size for w in out.waiting) > WAITING else out
+
+
+def settled(part: Partial) -> Partial:
+    """The partial with its labels and groups in order, and nothing left to be counted."""
+    return _counted(join([part]))
+
+
+def _counted(part: Partial) -> Partial:
+    for i, waiting in enumerate(part.waiting):
+        if waiting.size:
+            moments, whole, bins = waiting.counted(part.groups)
+            part.moments[i] = join_moments(part.moments[i], moments)
+            part.whole[i] = join_whole(part.whole[i], whole)
+            same = [np.arange(part.groups)] * 2
+            part.bins[i] = join_tables([part.bins[i], bins], same, part.groups) if len(part.bins[i]["low"]) else bins
+    part.waiting = []
+    return part
+
+
+def _join_waiting(parts: Sequence[Partial], where: Sequence[np.ndarray]) -> list[Waiting]:
+    out: list[Waiting] = []
+    for part, at in zip(parts, where, strict=True):
+        out = out or [Waiting(w.plan) for w in part.waiting]
+        for i, waiting in enumerate(part.waiting):
+            for own, values, then in waiting.pieces:
+                out[i].add(own, values, at if then is None else at[then])
+    return out
 
 
 def _join_bins(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: int, column: int) -> Ragged:
@@ -124,7 +195,7 @@ def _join_bins(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: in
 
 def _ordered(part: Partial) -> bool:
     """Whether labels and groups are in order, as those of a sum are."""
-    if part.loose:
+    if part.loose or part.waiting:
         return False
     if not part.labels:
         return True

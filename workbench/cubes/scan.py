@@ -166,7 +166,7 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
     # a table in memory sends each worker elsewhere its own rows only
     own = [table if crew.local or not hasattr(table, "part") else table.part(s) for s in shares]
     tasks = [(t, s, columns, axes) for t, s in zip(own, shares, strict=True)]
-    return crew.tree(count_pieces, tasks, p.join, pieces, progress)
+    return p.settled(crew.tree(count_pieces, tasks, p.join, pieces, progress))
 
 
 def share(pieces: list, parts: int) -> list[list]:
