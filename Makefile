@@ -22,7 +22,7 @@ help: ## list the targets
 
 # ---- what people come for ------------------------------------------------------------------------------------------
 
-demo: $(VENV)/.demo ## example tables, eight runs, and their pages at http://localhost:5006 (DEMO_SERVE=0: without serving)
+demo: $(VENV)/.demo ## example tables, nine runs, and their pages at http://localhost:5006 (DEMO_SERVE=0: without serving)
 	@$(BIN)/python -m workbench.demo --runs "$(RUNS)" --port "$(PORT)"
 
 schedule-demo: $(VENV)/.demo ## a week of scheduled runs in a minute, by a driven clock: failures, kill -9, a short night; prints the ledger

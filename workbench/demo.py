@@ -65,6 +65,7 @@ STEPS = (
     Step("cost", "requests"),
     Step("returns", "requests"),
     Step("prepare", "messy"),
+    Step("tour", "requests"),
 )
 
 
