@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.apps.browsing import BLANK, PHONE, WIDE, opened
+from tests.apps.conftest import Served
 
 pytestmark = pytest.mark.pages
 
@@ -123,3 +125,22 @@ def test_a_picture_answers_the_pointer(browser, served, runs):
             found = found or page.evaluate(shown)
         assert found
         seen.clean()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_a_long_message_of_a_failed_run_stays_inside_its_frame(browser, notebooks, tmp_path, size):
+    said = "'tables/requests' mixes formats: 'requests.truth.json' is json and 'part-00000.parquet' is parquet. " * 3
+    folder = tmp_path / "waves" / "20261123T200000Z"
+    folder.mkdir(parents=True)
+    told = {"status": "failed", "notebook": "waves", "started": "2026-11-23T20:00:00Z", "ended": "2026-11-23T20:00:05Z"}
+    told["error"] = {"cell": 3, "name": "WorkbenchError", "message": said}
+    (folder / "run.json").write_text(json.dumps(told))
+    server = Served(tmp_path, notebooks)
+    try:
+        with opened(browser, f"{server.url}/waves/", size) as seen:
+            seen.page.wait_for_selector("pre.notice")
+            assert seen.page.inner_text("pre.notice").startswith("'tables/requests' mixes formats")
+            assert seen.page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('pre.notice'))")
+            assert seen.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    finally:
+        server.stop()
