@@ -9,6 +9,7 @@ import site
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def binder(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     return repository, environment
 
 
+def opened(url: str) -> tuple[int, str] | None:
+    """Status and address of a page, after where it leads to; None where nobody listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.status, answer.geturl()
+    except ConnectionError:
+        return None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ConnectionError):
+            return None
+        raise
+
+
 def asked(code: str, folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
         ["python", "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
@@ -80,19 +94,17 @@ def test_jupyterlab_opens_with_the_tour(binder, tmp_path):
     with log.open("w") as told:
         server = subprocess.Popen(["python", "-c", code, *options], cwd=repository, env=environment, stderr=told)
     try:
-        found = None
-        for _ in range(240):
-            found = re.search(r"http://127\.0\.0\.1:(\d+)/", log.read_text())
-            if found or server.poll() is not None:
-                break
+        end = time.monotonic() + 120
+        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/lab", log.read_text())):
+            assert time.monotonic() < end, log.read_text()
+            assert server.poll() is None, log.read_text()
             time.sleep(0.25)
-        assert found, log.read_text()
-        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/", timeout=60) as answer:
-            assert answer.geturl().endswith("/lab/tree/notebooks/tour.ipynb")
-            assert answer.status == 200
+        while (page := opened(f"http://127.0.0.1:{found[1]}/")) is None:  # it is told before it listens
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.25)
+        assert page == (200, f"http://127.0.0.1:{found[1]}/lab/tree/notebooks/tour.ipynb")
         notebook = f"http://127.0.0.1:{found[1]}/api/contents/notebooks/tour.ipynb?content=0"
-        with urllib.request.urlopen(notebook, timeout=60) as answer:
-            assert answer.status == 200
+        assert opened(notebook) == (200, notebook)
     finally:
         server.terminate()
         server.wait(30)
