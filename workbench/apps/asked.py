@@ -8,6 +8,7 @@ from workbench.apps.compare import compare_page
 from workbench.apps.history import until
 from workbench.apps.site import Site, history_page, notebook_page, run_page
 from workbench.errors import WorkbenchError
+from workbench.runs.records import Record
 
 
 class BadValueError(WorkbenchError):
@@ -32,3 +33,10 @@ def page_of(site: Site, notebook: str, place: str | None, value: Callable[[str],
     if place == "compare":
         return compare_page(site, notebook, value("a"), value("b"))
     return run_page(site, site.find(notebook, place), latest=False)
+
+
+def run_of(site: Site, notebook: str, place: str | None) -> Record | None:
+    """The run that the page at a place shows; None where it shows none, or more than one."""
+    if place in ("history", "compare"):
+        return None
+    return site.good(notebook) if place is None else site.find(notebook, place)

@@ -4,7 +4,7 @@
 |----------|----------------------------------------------------------------------------|
 | none     | nothing; the notebook is not there                                         |
 | viewer   | read pages, live pages and the files of a run                              |
-| operator | also run a notebook again with the parameters of a run                     |
+| operator | also approve a version of a table that a run wrote, or go back to it       |
 | admin    | also read the audit trail, and /metrics without a token                    |
 """
 

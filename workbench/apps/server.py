@@ -29,7 +29,7 @@ from workbench.apps.addresses import (
     notice,
     try_port,
 )
-from workbench.apps.asked import BadValueError, page_of
+from workbench.apps.asked import BadValueError, page_of, run_of
 from workbench.apps.detail import detail_page
 from workbench.apps.health import Figures, watched
 from workbench.apps.live import LivePages, live_app
@@ -39,8 +39,10 @@ from workbench.apps.signin_live import dressed, guard, guarded, prefix_of, sign_
 from workbench.apps.signin_pages import doors, prefixed
 from workbench.apps.site import FILES, Site, index, missing
 from workbench.apps.snapshot import PICTURES
+from workbench.apps.versions_pages import version_routes
 from workbench.apps.workers import Crew, share, worker_number
 from workbench.errors import WorkbenchError
+from workbench.runs.records import Record
 
 READY_MS = 15_000  # between two looks for new runs
 SCRIPTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
@@ -149,7 +151,7 @@ def make_server(
         (r"/", Index, given),
         *watched(site, crew, worker := ThreadPoolExecutor(1, thread_name_prefix="live"), figures := Figures()),
         (r"/assets/([a-z.-]+)", Asset),
-        *(doors(signin, site) if signin else []),
+        *([*doors(signin, site), *version_routes(signin, site)] if signin else []),
         (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/?", Page, given),
         (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/([^/]+)/?", Page, given),
         (r"/(?!live/|static/|assets/|components/|-/)([^/]+)/([^/]+)/detail/", Detail, given),
@@ -258,11 +260,11 @@ class Base(RequestHandler):
             return
         self.site = seen(self.site, self.reader)
 
-    def answer(self, page: str, status: int = 200, again: str = "") -> None:
+    def answer(self, page: str, status: int = 200, record: Record | None = None) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "private, no-cache")
-        self.finish(dressed(self, page, again))
+        self.finish(dressed(self, page, record))
 
     def write_error(self, status_code: int, **more: Any) -> None:
         self.answer(missing("This page failed", "The server could not make this page; its log says why."), status_code)
@@ -279,7 +281,8 @@ class Page(Base):
             self.redirect(f"{prefix_of(self)}/{_quoted(notebook)}/" + (f"{_quoted(run)}/" if run else ""))
             return
         try:
-            self.answer(page_of(self.site, notebook, run, lambda name: self.get_query_argument(name, "")))
+            page = page_of(self.site, notebook, run, lambda name: self.get_query_argument(name, ""))
+            self.answer(page, record=run_of(self.site, notebook, run))
         except BadValueError as error:
             self.answer(missing("Not understood", str(error)), 400)
         except WorkbenchError as error:

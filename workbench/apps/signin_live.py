@@ -11,8 +11,11 @@ from workbench.apps.roles import Reader
 from workbench.apps.signin import ANYBODY, COOKIE, ROOM, XSRF_COOKIE, SignIn
 from workbench.apps.signin_pages import bar, prefixed
 from workbench.apps.site import missing
+from workbench.apps.versions_pages import strip
 from workbench.apps.workers import join, owner
+from workbench.runs.records import Record
 
+MAIN = '<main id="content" tabindex="-1">'  # of templates/page.html
 LONGEST_QUERY = 2_000  # characters behind the question mark of a live page
 AGAIN_S = 1.0  # between two looks whether a reader of an open socket is still signed in
 
@@ -33,11 +36,14 @@ def sign_in_address(handler: Any) -> str:
     return f"{prefix_of(handler)}{ROOM}/sign-in?next={quote(handler.request.uri, safe='')}"
 
 
-def dressed(handler: Any, page: str, again: str = "") -> str:
-    """A page as it is sent: its addresses under the prefix, and in its bar who reads it."""
+def dressed(handler: Any, page: str, record: Record | None = None) -> str:
+    """A page as it is sent: its addresses under the prefix, in its bar who reads it, and what may be done with the run."""
     reader: Reader | None = handler.reader
     if reader is not None and reader.name:
-        page = page.replace("</header>", bar(reader, handler.xsrf_token.decode(), again) + "</header>", 1)
+        token = handler.xsrf_token.decode()
+        page = page.replace("</header>", bar(reader, token) + "</header>", 1)
+        if record is not None:
+            page = page.replace(MAIN, MAIN + strip(record, reader, token), 1)
     return prefixed(page, prefix_of(handler))
 
 

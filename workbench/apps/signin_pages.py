@@ -1,4 +1,4 @@
-"""The pages of sign-in: the form, the way out, the provider's way back, the audit trail, and running a notebook again."""
+"""The pages of sign-in: the form, the way out, the provider's way back, and the audit trail."""
 
 from __future__ import annotations
 
@@ -201,11 +201,11 @@ def oauth_handler(signin: SignIn) -> type:
     return Provider
 
 
-def bar(reader: Reader, token: str, again: str = "") -> str:
-    """What the bar of a page says to somebody who is signed in: the name, the way out, running a notebook again."""
+def bar(reader: Reader, token: str) -> str:
+    """What the bar of a page says to somebody who is signed in: the name and the way out."""
     if not reader.name:
         return ""
-    return shell.environment().get_template("reader.html").render(reader=reader, xsrf=token, room=ROOM, again=again)
+    return shell.environment().get_template("reader.html").render(reader=reader, xsrf=token, room=ROOM)
 
 
 def prefixed(page: str, prefix: str) -> str:
