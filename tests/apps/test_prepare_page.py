@@ -163,7 +163,7 @@ def test_others_may_not_and_no_address_names_a_table(desk, folder):
 
 
 def test_what_a_record_says_is_checked(tmp_path):
-    from workbench.apps.versions_pages import Made, made
+    from workbench.runs.approval import Made, made
     from workbench.runs.records import Record
 
     def record(outputs, status="good"):

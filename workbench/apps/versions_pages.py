@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -20,41 +18,10 @@ from workbench.apps.signin import ROOM, SignIn
 from workbench.apps.signin_pages import Door
 from workbench.apps.site import Site, missing
 from workbench.errors import WorkbenchError
+from workbench.runs.approval import ACTS, do, made, stands
 from workbench.runs.records import Record
 
-APPROVED = "approved"  # the label; `open_table(table, version="approved")` reads it
-ACTS = ("approve", "back")
 WRITING = ThreadPoolExecutor(1, thread_name_prefix="versions")  # one after another
-
-
-@dataclass(frozen=True)
-class Made:
-    """A version of a table that a run wrote."""
-
-    table: str
-    version: int
-
-    @property
-    def name(self) -> str:
-        return PurePath(self.table).name
-
-
-def made(record: Record) -> Made | None:
-    """The version of a table that a good run wrote, as it recorded it; None where it wrote none, or more than one."""
-    outputs = record.told.get("outputs")
-    if (
-        record.status != "good"
-        or not isinstance(outputs, list)
-        or len(outputs) != 1
-        or not isinstance(outputs[0], dict)
-    ):
-        return None
-    table, version = outputs[0].get("source"), str(outputs[0].get("version", ""))
-    if not isinstance(table, str) or not table or not (version.isascii() and version.isdigit()):
-        return None
-    if "://" not in table:
-        table = str(Path(str(record.told.get("directory") or ".")) / table)
-    return Made(table, int(version))
 
 
 def strip(record: Record, reader: Reader, token: str) -> str:
@@ -68,19 +35,11 @@ def strip(record: Record, reader: Reader, token: str) -> str:
         return ""
     told: dict[str, Any] = {"one": one, "problem": "", "newest": None, "approved": None}
     try:
-        told |= _stands(one)
+        told |= stands(one)
     except (WorkbenchError, OSError) as error:
         told["problem"] = str(error)
     action = f"{ROOM}/versions/{_path(record)}"
     return shell.environment().get_template("versions.html").render(xsrf=token, action=action, **told)
-
-
-def _stands(one: Made) -> dict[str, Any]:
-    from workbench.tables import versions
-
-    newest = int(versions.history(one.table, 1)["version"].iloc[0])
-    named = versions.labels(one.table).get(APPROVED, [])
-    return {"newest": newest, "approved": named[-1] if named else None}
 
 
 class VersionAct(Door):
@@ -118,7 +77,7 @@ class VersionAct(Door):
             return
         self.told(act, True, **about)
         try:
-            await asyncio.get_running_loop().run_in_executor(WRITING, _do, act, one, self.reader.name)
+            await asyncio.get_running_loop().run_in_executor(WRITING, do, act, one, self.reader.name)
         except WorkbenchError as error:
             self.told(act, False, why=str(error), **about)
             self.said(409, "Not done", str(error))
@@ -132,15 +91,6 @@ class VersionAct(Door):
 
 def _path(record: Record) -> str:
     return "/".join(quote(name, safe="") for name in record.folder.parts[-2:])
-
-
-def _do(act: str, one: Made, who: str) -> None:
-    from workbench.tables import versions
-
-    if act == "approve":
-        versions.label(one.table, one.version, APPROVED, by=who)
-    else:
-        versions.rollback(one.table, one.version)
 
 
 def version_routes(signin: SignIn, site: Site) -> list[tuple[Any, ...]]:

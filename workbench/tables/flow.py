@@ -260,8 +260,9 @@ def words(found: Mapping[str, pd.DataFrame], into: str) -> tuple[str, str]:
     )
     second = (
         f"Approve it with `workbench versions {done} --label {last['version']} approved`, go back with "
-        f"`workbench rollback {done} VERSION` (an operator who has signed in does both above), see what was refused with `workbench quarantine list {done}`. Other notebooks "
-        "read the table by its path, or a version of it with `open_table(path, version='approved')`."
+        f"`workbench rollback {done} VERSION` (an operator who has signed in does both above), see what was refused with "
+        f"`workbench quarantine list {done}`. Other notebooks read the table by its path, or a version of it with "
+        "`open_table(path, version='approved')`."
     )
     return first, second
 
