@@ -2,6 +2,7 @@
 
 import ast
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -198,3 +199,14 @@ def test_no_peer_has_our_help(path):
         names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
         assert not [name for name in names if name.split(".")[0] == "workbench"]
+
+
+def test_a_small_schedule_is_measured():
+    command = [sys.executable, "-m", "benchmarks.schedule", "--entries", "20", "--past", "2", "--rows", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    said = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    assert said == [
+        "schedule read and checked", "a round with nothing due", "a round that plans a window of every entry",
+        "index, first", "index, then", "memory of scheduler and index in one process",
+    ]  # fmt: skip

@@ -95,10 +95,17 @@ def judge(engine: sa.Engine, schedule: Schedule, now: float, limit: int = 200) -
     with reading(engine) as c:
         chosen = sa.select(windows).where(windows.c.judged.is_(False), windows.c.state.in_(OVER))
         found = list(c.execute(chosen.order_by(windows.c.logical).limit(limit)))
+    ruled = {window.id: entry for window in found if (entry := schedule.entry(window.entry)) and entry.alerts}
+    quiet = [window.id for window in found if window.id not in ruled]
+    if quiet:
+        with engine.begin() as c:
+            c.execute(windows.update().where(windows.c.id.in_(quiet)).values(judged=True))
     for window in found:
-        entry = schedule.entry(window.entry)
+        entry = ruled.get(window.id)
+        if entry is None:
+            continue
         record = _record(window.run)
-        said = [(rule, _streak(engine, rule, window, record)) for rule in entry.alerts] if entry else []
+        said = [(rule, _streak(engine, rule, window, record)) for rule in entry.alerts]
         with engine.begin() as c:
             mark = windows.update().where(windows.c.id == window.id, windows.c.judged.is_(False)).values(judged=True)
             if c.execute(mark).rowcount:
