@@ -1,11 +1,14 @@
 """Distances of two histograms, against hand-made answers, published values and simulated noise."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from workbench.analyses import distances as far
+from workbench.analyses.shares import share_noise, share_p
+from workbench.errors import WorkbenchError
 
 
 def counts_of(*samples):
@@ -73,12 +76,12 @@ def test_p_values_are_spread_evenly_when_nothing_moved():
     told = np.array([far.chi_square_p(x, y) for x, y in zip(a, b, strict=True)])
     assert np.mean(told < 0.05) == pytest.approx(0.05, abs=0.015)
     k, j = rng.binomial(4000, 0.03, 2000), rng.binomial(3000, 0.03, 2000)
-    assert np.mean(far.share_p(k, 4000, j, 3000) < 0.05) == pytest.approx(0.045, abs=0.015)
+    assert np.mean(share_p(k, 4000, j, 3000) < 0.05) == pytest.approx(0.045, abs=0.015)
 
 
 def test_missing_shares_that_are_both_zero_or_one_do_not_differ():
-    assert far.share_p(0, 10, 0, 10) == far.share_p(10, 10, 5, 5) == 1
-    assert far.share_noise(0, 10, 0, 10) == 0
+    assert share_p(0, 10, 0, 10) == share_p(10, 10, 5, 5) == 1
+    assert share_noise(0, 10, 0, 10) == 0
 
 
 def test_equal_parts_keep_a_heavy_value_apart():
@@ -132,8 +135,8 @@ def test_shares_of_few_rows_are_tested_exactly():
         few = np.minimum(k + j, n + m - k - j) * min(n, m) / (n + m) < 10
         assert few.sum() > 20
         some = few & (k + j > 0) & (k + j < n + m)
-        assert far.share_p(k, n, j, m)[some] == pytest.approx(right[some], rel=1e-6)
-    assert far.share_p(0, 1000, 40, 50) < 1e-40
+        assert share_p(k, n, j, m)[some] == pytest.approx(right[some], rel=1e-6)
+    assert share_p(0, 1000, 40, 50) < 1e-40
 
 
 def test_rare_cells_are_tested_together():
@@ -163,3 +166,85 @@ def test_anderson_darling_of_many_windows_is_scipys_of_each():
     nothing = anderson_darling_two([[3, 0], [0, 0]], [[5, 0], [1, 1]])
     assert nothing.statistic.tolist() == [0, 0]
     assert nothing.p.tolist() == [1, 1]
+
+
+def test_what_an_empty_cell_is_given_is_said():
+    """Others' rules for empty cells, as figures: .0001 (Evidently, deepchecks), the smallest double (frouros)."""
+    a, b = [50, 50, 0], [50, 25, 25]
+    same = 0.25 * np.log(0.5)
+    assert far.psi(a, b, smooth=0, floor=1e-4) == pytest.approx(-same + (0.25 - 1e-4) * np.log(0.25 / 1e-4))
+    assert far.psi(a, b, smooth=0, floor=1e-4) == pytest.approx(far.psi(b, a, smooth=0, floor=1e-4))
+    assert far.psi(a, b, smooth=0, floor=np.finfo(float).tiny) > 170
+    assert np.isinf(far.psi(a, b, smooth=0))
+    assert far.kullback_leibler(a, b, floor=1e-4) == pytest.approx(same + 0.25 * np.log(0.25 / 1e-4))
+    assert np.isinf(far.kullback_leibler(a, b))
+    assert far.kullback_leibler([50, 50, 0, 0], [50, 25, 25, 0], floor=1e-4) == far.kullback_leibler(a, b, floor=1e-4)
+
+
+def test_tests_of_scipy_and_of_papers():
+    """Scholz and Stephens 1987 (two forms of A^2), Conover 1971 (Cramer-von Mises), scipy's contingency tables."""
+    from scipy.stats import chi2_contingency
+    from scipy.stats.contingency import association
+
+    from workbench.analyses import significance as tests
+
+    paper = ([38.7, 41.5, 43.8, 44.5, 45.5, 46, 47.7, 58], [39.2, 39.3, 39.7, 41.4, 41.8, 42.9, 43.3, 45.8],
+             [34, 35, 39, 40, 43, 43, 44, 45], [34, 34.8, 34.8, 35.4, 37.2, 37.8, 41.2, 42.8])  # fmt: skip
+    samples = counts_of(*paper)[1:]
+    assert tests.anderson_darling(samples).statistic == pytest.approx(4.480, abs=1e-3)
+    assert tests.anderson_darling(samples, midrank=False).statistic == pytest.approx(4.449, abs=1e-3)
+    conover = ([7.6, 8.4, 8.6, 8.7, 9.3, 9.9, 10.1, 10.6, 11.2],
+               [5.2, 5.7, 5.9, 6.5, 6.8, 8.2, 9.1, 9.8, 10.8, 11.3, 11.5, 12.3, 12.5, 13.4, 14.6])  # fmt: skip
+    _, a, b = counts_of(*conover)
+    assert tests.cramer_von_mises(a, b).statistic == pytest.approx(0.262, abs=1e-3)
+    assert tests.cramer_von_mises_exact(a, b).statistic == pytest.approx(0.262, abs=1e-3)
+    assert [one(a, b).p for one in (tests.cramer_von_mises, tests.cramer_von_mises_exact)] == pytest.approx(
+        [0.1795, 0.1868], abs=1e-4
+    )
+    for table in ([[12, 5], [4, 9]], [[3, 4], [3, 4]], [[10, 20, 30], [6, 9, 17]]):
+        told = tests.chi_square(*table, yates=True)
+        wanted = chi2_contingency(table, correction=True)
+        assert (told.statistic, told.p) == (pytest.approx(wanted.statistic), pytest.approx(wanted.pvalue))
+        assert tests.cramer_v(*table, corrected=False) == pytest.approx(association(table, "cramer"))
+    with pytest.raises(WorkbenchError, match="takes minutes; use cramer_von_mises"):
+        tests.cramer_von_mises_exact([300, 1], [1, 300])
+    with pytest.raises(WorkbenchError, match="whole counts"):
+        tests.ks_exact([0.5, 1.5], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("sides", "sentence"),
+    [
+        (([1, 2], [1, 2, 3]), "reference has 2 cells and the current side 3"),
+        (([1, -1], [1, 1]), "below 0, NaN or infinity"),
+        (([1, 1], [1, np.nan]), "of the current side hold"),
+        ((1, 2), "has no cells"),
+        ((["a"], [1]), "counts are numbers"),
+        ((np.ones((2, 3)), np.ones((3, 3))), "do not go together"),
+    ],
+)
+def test_counts_that_are_none(sides, sentence):
+    from workbench.analyses import significance as tests
+
+    for distance in (far.ks, far.psi, far.hellinger, far.chi_square_p, tests.chi_square, tests.cramer_von_mises):
+        with pytest.raises(WorkbenchError, match=sentence):
+            distance(*sides)
+
+
+def test_cells_in_disorder_are_refused():
+    for distance in (far.wasserstein, far.wasserstein_noise, far.energy):
+        for at in ([2.0, 1.0], [1.0], [np.nan, 1.0]):
+            with pytest.raises(WorkbenchError, match="in ascending order"):
+                distance([1, 1], [1, 1], at)
+
+
+def test_each_distance_tells_what_a_reader_needs():
+    """Formula, range, what zero means, cells, the rule of empty cells, and the source with its year."""
+    from workbench.analyses import significance as tests
+
+    for one in (far.ks, far.wasserstein, far.jensen_shannon, far.jensen_shannon_divergence, far.psi, far.hellinger, far.energy,
+                far.total_variation, far.l_infinity, far.kullback_leibler, tests.cramer_von_mises, tests.anderson_darling,
+                tests.chi_square, tests.cramer_v):  # fmt: skip
+        words = " ".join(one.__doc__.split())
+        for wanted in (r"Range ", r"\b0\b", r"[Cc]ells", r"[Ee]mpty|left out", r"(18|19|20)\d\d\b"):
+            assert re.search(wanted, words), (one.__name__, wanted)

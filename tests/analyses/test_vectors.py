@@ -184,6 +184,13 @@ def numacc(vector):
     )  # of the sample; wb.std is the population's
 
 
+def floor_of(words):
+    """What an empty cell's share is replaced by, where a vector's words say so."""
+    given = r"(?:replaced by|floor\w*|eps\w*|=)\s*(\d*\.?\d+(?:e-\d+)?)"
+    found = re.search(r"(?:empty|zero)\w* (?:bins?|cells?|shares?)?\D*?" + given, words)
+    return float(found[1]) if found else 0.0
+
+
 def measured(vector, before, shared):
     """Our value of a vector, from its words alone; skips what we do not offer."""
     what = vector["statistic"].lower()
@@ -213,15 +220,14 @@ def measured(vector, before, shared):
     if "nan1" in given:  # two cells by the vector's definition; in ours NaN is one cell, told as a share
         return far.jensen_shannon_divergence([given["nan1"], 0], [0, given["nan2"]])
     if "anderson" in what:
-        found = tests.anderson_darling(over_values(*sides(vector, before))[1:])
+        plain = re.search("midrank *= *false|not midrank|discrete|right", words)
+        found = tests.anderson_darling(over_values(*sides(vector, before))[1:], midrank=not plain)
         return found.p if re.search(r"\bp\b|p-value", what) else found.statistic
     if "sys.float_info.min" in what or ("bins" in words and re.search("hellinger|psi", what)):
         a, b = bins_of(vector, words, before)
-        tiny = sys.float_info.min if "float_info.min" in what else 0.0
         if "hellinger" in what:
             return far.hellinger(a, b)
-        shares = [np.where(one == 0, tiny, one / one.sum()) for one in (a, b)]
-        return ((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum() if tiny else far.psi(a, b, smooth=0)
+        return far.psi(a, b, smooth=0, floor=sys.float_info.min if "float_info.min" in what else floor_of(words))
     at, a, b = counted(vector, words, before)
     return of_counts(vector, what, words, at, a, b)
 
@@ -234,14 +240,14 @@ def of_counts(vector, what, words, at, a, b):
             right = tests.chi_square(a, b)
             assert right.p != pytest.approx(vector["expected"], abs=1e-6), "a two-sample test is another number"
             return compat.fixed_reference_p(a, b)
-        found = tests.chi_square(a, b)
+        found = tests.chi_square(a, b, yates=bool(re.search("yates|continuity", words)))
         free = max(((a + b) > 0).sum() - 1, 1)
         return (found.statistic, found.statistic / free, found.p) if isinstance(vector["expected"], list) else (
             found.p if expects_p else found.statistic)  # fmt: skip
     if "cramer's v" in what or "cramér" in what:
         return tests.cramer_v(a, b, corrected="uncorrected" not in words)
     if "cramer-von" in what:
-        found = tests.cramer_von_mises(a, b)
+        found = (tests.cramer_von_mises_exact if "exact" in words else tests.cramer_von_mises)(a, b)
         return found.p if expects_p else found.statistic
     if "mann" in what:
         found = tests.mann_whitney(a, b, alternative="less" if "'less'" in words else "two-sided")
@@ -278,7 +284,7 @@ def of_counts(vector, what, words, at, a, b):
             return tuple(tests.ks_exact(a, b))
         return tests.ks_exact(a, b).p if expects_p else far.ks(a, b)
     if "psi" in what or "population stability" in what:
-        return far.psi(a, b, smooth=0)
+        return far.psi(a, b, smooth=0, floor=floor_of(words))
     if "kl(" in what or "kullback" in what:
         return far.kullback_leibler(b, a)  # of p from q, which is what the published value is, whatever it is called
     if "hellinger" in what:

@@ -12,6 +12,7 @@ import workbench as wb
 from workbench.analyses import distances as far
 from workbench.analyses import drift, power, verdict
 from workbench.analyses import significance as tests
+from workbench.analyses.shares import share_noise, share_p
 
 SIZES = [
     (200, 50), (200, 200), (200, 1_000), (200, 100_000), (1_000, 50), (1_000, 200), (1_000, 1_000), (10_000, 50),
@@ -55,8 +56,8 @@ def runs(rng, n, m, kind, numbers=None, text=None, missing=MISSING, columns=None
             d = far.total_variation(a, b)
             p.append(far.chi_square_p(a, b))
             excess.append(d - far.total_variation_noise(a, b))
-        p.append(far.share_p(lost[0], n, lost[1], m))
-        excess.append(np.abs(lost[1] / m - lost[0] / n) - far.share_noise(lost[0], n, lost[1], m))
+        p.append(share_p(lost[0], n, lost[1], m))
+        excess.append(np.abs(lost[1] / m - lost[0] / n) - share_noise(lost[0], n, lost[1], m))
     return np.column_stack(p), np.column_stack(excess)
 
 
@@ -192,10 +193,8 @@ def test_dependence_is_seen_in_the_rows():
 def test_ninety_five_percent_missing_alarms_at_every_size():
     for n, m in SIZES:
         lost, gone = int(0.01 * n), int(0.95 * m)
-        p = float(far.share_p(lost, n, gone, m))
-        assert verdict.decide([p], [gone / m - lost / n - float(far.share_noise(lost, n, gone, m))], 0.05, alpha=1e-6)[
-            1
-        ]
+        p = float(share_p(lost, n, gone, m))
+        assert verdict.decide([p], [gone / m - lost / n - float(share_noise(lost, n, gone, m))], 0.05, alpha=1e-6)[1]
     frame = pd.DataFrame({"x": pd.array(np.arange(2_000) % 97, dtype="Int64")})
     now = frame.copy()
     now.loc[now.index[:1_900], "x"] = pd.NA

@@ -19,6 +19,7 @@ from workbench.analyses import significance as tests
 from workbench.analyses.intervals import excess_interval, standard_error
 from workbench.analyses.pairs import Pair, nothing, paired, pooled
 from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, levels, window_labels
+from workbench.analyses.shares import share_noise, share_p
 from workbench.errors import WorkbenchError
 
 EXTRA = ("missing", "nan", "infinite")  # told by their shares, beside the values
@@ -122,7 +123,7 @@ def changed(extra: str, k: Any, total: Any, part: Any, rows: Any) -> dict[str, A
     with np.errstate(invalid="ignore", divide="ignore"):
         k, total, part, rows = (np.asarray(one, dtype="float64") for one in (k, total, part, rows))
         before, now = k / np.maximum(total, 1), part / np.maximum(rows, 1)
-        noise, p = far.share_noise(k, total, part, rows), far.share_p(k, total, part, rows)
+        noise, p = share_noise(k, total, part, rows), share_p(k, total, part, rows)
         error = np.sqrt(before * (1 - before) / total + now * (1 - now) / rows)
     told = measured(f"{extra}_change", now - before, noise, p, error)
     return {f"{extra}_reference": before, f"{extra}_current": now, **told}

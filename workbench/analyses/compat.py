@@ -113,29 +113,47 @@ def doane(counts: npt.ArrayLike, at: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.linspace(low, high, bins + 1)
 
 
+def nannyml_cells(
+    reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Counts of both sides over the cells in which NannyML's Jensen-Shannon and Hellinger distances see a column.
+
+    Numbers are counted in Doane's bins of the reference, text by value. What lies outside of the reference's bins or values is
+    one cell of its own, the last.
+
+    >>> [one.tolist() for one in nannyml_cells([2, 2, 0], [[2, 0, 2]])]
+    [[2.0, 2.0, 0.0], [[2.0, 0.0, 2.0]]]
+    """
+    a, b = far.counts_of(reference, np.atleast_2d(np.asarray(current, dtype="float64")))
+    if at is not None and a.any():
+        x, edges = np.asarray(at, dtype="float64"), doane(a, at)
+        place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+        place = np.where((x < edges[0]) | (x > edges[-1]), len(edges) - 1, place)
+        return far.onto(a, place, len(edges)), far.onto(b, place, len(edges))
+    known = a > 0
+    return np.append(a[known], 0.0), np.column_stack([b[:, known], b[:, ~known].sum(-1)])
+
+
 def jensen_shannon_nannyml(
     reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike | None = None
 ) -> npt.NDArray[np.float64]:
-    """NannyML's Jensen-Shannon distance (base 2) of windows from a reference, 0 to 1.
-
-    Numbers with more than 50 different values, or one for fewer than 10 rows, are counted in Doane's bins of the
-    reference; others by value. What lies outside of the reference's bins or values is one cell of its own.
+    """NannyML's Jensen-Shannon distance (base 2) of windows from a reference, 0 to 1, over `nannyml_cells`.
 
     >>> jensen_shannon_nannyml([2, 2, 0], [[2, 0, 2]]).round(3).tolist()
     [0.707]
     """
-    a, b = np.asarray(reference, dtype="float64"), np.atleast_2d(np.asarray(current, dtype="float64"))
-    different = int((a > 0).sum())
-    if at is not None and (different > 50 or different > 0.1 * a.sum()):
-        x, edges = np.asarray(at, dtype="float64"), doane(a, at)
-        place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
-        place = np.where((x < edges[0]) | (x > edges[-1]), len(edges) - 1, place)
-        a, b = (far.onto(one, place, len(edges)) for one in (a, b))
-    else:
-        known = a > 0
-        a = np.append(a[known], 0.0)
-        b = np.column_stack([b[:, known], b[:, ~known].sum(-1)])
-    return far.jensen_shannon(a, b)
+    return far.jensen_shannon(*nannyml_cells(reference, current, at))
+
+
+def hellinger_nannyml(
+    reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike | None = None
+) -> npt.NDArray[np.float64]:
+    """NannyML's Hellinger distance of windows from a reference, 0 to 1, over `nannyml_cells`.
+
+    >>> hellinger_nannyml([2, 2, 0], [[2, 0, 2]]).round(3).tolist()
+    [0.707]
+    """
+    return far.hellinger(*nannyml_cells(reference, current, at))
 
 
 def limits(values: npt.ArrayLike, times: float = 3.0, *, middle: float | None = None) -> tuple[float, float]:
@@ -155,8 +173,8 @@ def nannyml(chunks: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike | N
     """NannyML's default for one column: the method's name, the distance of each window, its upper limit, and "alert".
 
     chunks: counts of the reference's windows over the cells, current: of the windows to look at; at: the values of the
-    cells of a number, None for text. The limits are `limits` of the chunks' own distances from all of them together; a
-    lower limit that is not above 0 is left out. Windows of another size than the chunks alarm by their size alone.
+    cells of a number, None for text. The limit is the upper one of `limits` of the chunks' own distances from all of them
+    together (by default there is no lower one). Windows of another size than the chunks alarm by their size alone.
     Raises WorkbenchError with fewer than two chunks.
 
     >>> nannyml([[50, 50], [48, 52]], [[20, 80]])[3].tolist()
@@ -168,10 +186,10 @@ def nannyml(chunks: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike | N
         raise WorkbenchError(
             f"NannyML's thresholds need two windows of reference or more, there are {len(a)}; choose a longer reference"
         )
-    low, high = limits(jensen_shannon_nannyml(a.sum(0), a, at))
+    high = limits(jensen_shannon_nannyml(a.sum(0), a, at))[1]
     value = jensen_shannon_nannyml(a.sum(0), b, at)
     with np.errstate(invalid="ignore"):
-        return "Jensen-Shannon distance", value, high, (value > high) | ((value < low) if low > 0 else False)
+        return "Jensen-Shannon distance", value, high, value > high
 
 
 def columns(name: str, chunks: Any, current: Any, at: Any, least: npt.ArrayLike) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Distances between two histograms, each with what sampling alone would give.
 
-Every function takes counts of the reference and of the current rows over the same cells (last axis; leading axes of
-`current` broadcast, so that many windows are compared at once). Zero always means "the same shares". Values, not
-rows, are compared: missing and infinite values are told by their own shares.
+Every function takes counts (or weights) of the reference and of the current rows over the same cells (last axis; leading
+axes of `current` broadcast, so that many windows are compared at once); p and q are their shares, F and G the running
+sums of these. Zero always means "the same shares", NaN that a side is empty. Values, not rows, are compared: missing and
+infinite values are told by their own shares. Counts that do not fit each other, or are no counts, raise WorkbenchError.
 
-The noise of a distance is its expected size when nothing has moved, from the two numbers of values alone; all are
-large-sample results, stated beside each formula.
+Each docstring says the formula, the range, which cells it wants (a drift run takes all bins that both sides share for KS,
+Wasserstein and the tests of ranks, and for the others the `equal_parts` of the reference; of text always its values), and
+what an empty cell does. The noise of a distance is its expected size when nothing has moved, from the two numbers of values
+alone; all are large-sample results, stated beside each formula.
 """
 
 from __future__ import annotations
@@ -13,15 +16,62 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from workbench.errors import WorkbenchError
+
 Floats = npt.NDArray[np.float64]
 HALF_NORMAL = float(np.sqrt(2 / np.pi))  # E|Z| of a standard normal
 KOLMOGOROV_MEAN = float(np.sqrt(np.pi / 2) * np.log(2))  # mean of Kolmogorov's distribution, .8687
 PARTS = 10  # cells of about equal reference share that PSI, Jensen-Shannon and total variation see
 
 
+def counts_of(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Both sides as float64 arrays of counts over the same cells.
+
+    Raises WorkbenchError where they have other numbers of cells, shapes that do not broadcast, or hold what is no count.
+
+    >>> [one.tolist() for one in counts_of([1, 2], [[3, 4]])]
+    [[1.0, 2.0], [[3.0, 4.0]]]
+    """
+    try:
+        a, b = (np.asarray(one, dtype="float64") for one in (reference, current))
+    except (TypeError, ValueError):
+        raise WorkbenchError(
+            "counts are numbers, one a cell, with the cells on the last axis; pass arrays or lists"
+        ) from None
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
+        raise WorkbenchError(
+            f"the reference has {a.shape[-1] if a.ndim else 'no'} cells and the current side "
+            f"{b.shape[-1] if b.ndim else 'none'}; count both over the same cells, with zeros where a side has none"
+        )
+    for name, one in (("reference", a), ("current side", b)):
+        if one.size and not (one.min() >= 0 and one.max() < np.inf):
+            raise WorkbenchError(
+                f"the counts of the {name} hold a number below 0, NaN or infinity; counts are 0 or more"
+            )
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise WorkbenchError(
+            f"counts of shapes {a.shape} and {b.shape} do not go together; give both the same axes"
+        ) from None
+    return a, b
+
+
 def _pair(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
-    a, b = np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64")
+    a, b = counts_of(reference, current)
     return a, b, a.sum(-1, keepdims=True), b.sum(-1, keepdims=True)
+
+
+def _gaps(at: npt.ArrayLike, cells: int) -> Floats:
+    """The distances between neighbouring cells; WorkbenchError where `at` is not one ascending value a cell."""
+    x = np.asarray(at, dtype="float64")
+    with np.errstate(invalid="ignore", over="ignore"):
+        gaps = np.diff(x)
+    if x.shape != (cells,) or not (gaps >= 0).all():
+        raise WorkbenchError(
+            f"at= holds the values of the {cells} cells in ascending order; this is an array of {x.shape}"
+        )
+    return gaps
 
 
 def _shares(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -44,9 +94,11 @@ def _pooled(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
 
 
 def ks(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
-    """Kolmogorov and Smirnov's distance: max |F(x) - G(x)| over ordered cells. A share of rows, 0 to 1.
+    """Kolmogorov and Smirnov's distance: max |F - G|, the largest difference of the two cumulative shares.
 
-    Exact when every cell is one value; otherwise low by at most the heavier share of the heaviest wide cell.
+    Range 0 to 1, a share of rows. 0: the same shares. Cells: ordered, all that there are; exact when every cell is one value,
+    otherwise low by at most the heavier share of the heaviest wide cell. Empty cells change nothing. Deequ's distance of two
+    KLL sketches is the same. Smirnov, Ann. Math. Stat. 19, 1948.
 
     >>> ks([1, 1, 1, 1, 0], [0, 1, 1, 1, 1]).item()
     0.25
@@ -68,15 +120,18 @@ def ks_p(distance: npt.ArrayLike, reference: npt.ArrayLike, current: npt.ArrayLi
 
 
 def wasserstein(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike) -> Floats:
-    """Wasserstein-1 (earth mover's) distance: the integral of |F(x) - G(x)| dx, in the column's unit.
+    """Wasserstein-1 (earth mover's) distance: the integral of |F(x) - G(x)| dx.
 
-    at: the ascending values of the cells. Right to within half of a cell's width.
+    Range 0 upwards, in the column's unit; raw: divide by `deviation` of the reference to compare columns, or by the range of
+    both sides for 0 to 1. 0: the same shares. Cells: ordered, with at, their ascending values; right to within half of a
+    cell's width. Empty cells change nothing. Weights instead of counts: scipy's wasserstein_distance(u_weights=, v_weights=).
+    Vallender, Theory Probab. Appl. 18, 1974.
 
     >>> wasserstein([1, 1, 0], [0, 1, 1], [0.0, 1.0, 2.0]).item()
     1.0
     """
     p, q = _shares(reference, current)
-    gaps = np.diff(np.asarray(at, dtype="float64"))
+    gaps = _gaps(at, p.shape[-1])
     return (np.abs(np.cumsum(p, -1) - np.cumsum(q, -1))[..., :-1] * gaps).sum(-1)
 
 
@@ -86,8 +141,8 @@ def wasserstein_noise(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.
     F - G at x is about normal with variance F(1-F)(1/n + 1/m), and E|Z| = sqrt(2/pi), so it is
     sqrt(2/pi) sqrt(1/n + 1/m) times the integral of sqrt(F(1-F)) (del Barrio, Gine and Matran, Ann. Probab. 27, 1999).
     """
-    level = np.cumsum(_pooled(reference, current), -1)[..., :-1]
-    gaps = np.diff(np.asarray(at, dtype="float64"))
+    level = np.cumsum(_pooled(reference, current), -1)
+    gaps, level = _gaps(at, level.shape[-1]), level[..., :-1]
     return (
         HALF_NORMAL
         * np.sqrt(_per(reference, current))
@@ -95,20 +150,26 @@ def wasserstein_noise(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.
     )
 
 
-def psi(reference: npt.ArrayLike, current: npt.ArrayLike, *, smooth: float = 0.5) -> Floats:
-    """Population stability index: sum of (q - p) ln(q / p). 0 upwards, natural logarithm.
+def psi(reference: npt.ArrayLike, current: npt.ArrayLike, *, smooth: float = 0.5, floor: float = 0.0) -> Floats:
+    """Population stability index: the sum of (q - p) ln(q / p), natural logarithm.
 
-    Empty cells would make it infinite: `smooth` rows (half a row, Jeffreys' choice) are added to every cell.
+    Range 0 upwards. 0: the same shares. Cells: few (here ten of equal reference share); more cells give larger values. Empty
+    cells would make it infinite, and the rule decides the value: `smooth` rows (half a row, Jeffreys' choice) are added to
+    every cell of both sides. Others' rules: smooth=0 and `floor`, the share that a side's empty cell is given without
+    rescaling the others (Evidently and deepchecks .0001, frouros sys.float_info.min); smooth=0 alone is infinite where one
+    side only is empty; cells empty on both sides add nothing. Lewis, An Introduction to Credit Scoring, 1992.
 
     >>> psi([50, 50], [50, 50]).item()
     0.0
     """
     a, b, n, m = _pair(reference, current)
     cells = a.shape[-1]
-    p, q = (a + smooth) / (n + smooth * cells), (b + smooth) / (m + smooth * cells)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        terms = (q - p) * np.log(q / p)
-    return np.where((p == 0) & (q == 0), 0.0, terms).sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        p, q = (a + smooth) / (n + smooth * cells), (b + smooth) / (m + smooth * cells)
+        none = (p == 0) & (q == 0)
+        p, q = (np.where(one == 0, floor, one) for one in (p, q))
+        terms = (q - p) * (np.log(q) - np.log(p))
+    return np.where(none, 0.0, terms).sum(-1)
 
 
 def psi_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
@@ -117,9 +178,11 @@ def psi_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
 
 
 def jensen_shannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
-    """Jensen-Shannon distance: the square root of the divergence to the base 2, 0 (same) to 1 (nothing in common).
+    """Jensen-Shannon distance: the square root of `jensen_shannon_divergence` to the base 2.
 
-    Lin, IEEE Trans. Inf. Theory 37, 1991.
+    Range 0 to 1 (nothing in common). 0: the same shares. To the base e, as scipy's jensenshannon and Evidently have it, it is
+    this times sqrt(ln 2), .8326 at most. Cells: few, or the values of text. Empty cells add nothing, so none is filled.
+    Lin, IEEE Trans. Inf. Theory 37, 1991; Endres and Schindelin, IEEE Trans. Inf. Theory 49, 2003.
 
     >>> jensen_shannon([1, 0], [0, 1]).item()
     1.0
@@ -138,7 +201,11 @@ def jensen_shannon_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Fl
 
 
 def total_variation(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
-    """Total variation distance: half the sum of |p - q|, the share of rows that changed cells, 0 to 1.
+    """Total variation distance: half the sum of |p - q|, the share of rows that changed cells.
+
+    Range 0 to 1 (nothing in common). 0: the same shares. L1 is twice as much; one less the intersection of two histograms is
+    the same. Cells: values of text, or few of numbers. Empty cells add the other side's share.
+    Levin and Peres, Markov Chains and Mixing Times, 2017, section 4.
 
     >>> total_variation([50, 50, 0], [25, 50, 25]).item()
     0.25
@@ -154,11 +221,11 @@ def total_variation_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> F
 
 
 def jensen_shannon_divergence(reference: npt.ArrayLike, current: npt.ArrayLike, *, base: float = 2) -> Floats:
-    """Jensen-Shannon divergence: the mean Kullback-Leibler divergence of both from their middle, 0 to log(2) / log(base).
+    """Jensen-Shannon divergence: sum of (p log(p / h) + q log(q / h)) / 2, h = (p + q) / 2, logarithms to `base`.
 
-    0: the same shares; 1 (base 2): nothing in common. Empty cells add nothing. Its square root is the distance
-    (`jensen_shannon`, base 2): say which of the two and which base, for the same data give .25, .5 and .42 (base e).
-    Lin, IEEE Trans. Inf. Theory 37, 1991.
+    Range 0 to log(2) / log(base), so 0 to 1 to the base 2 and 0 to .693 to the base e. 0: the same shares. Cells: few, or the
+    values of text. Empty cells add nothing. Its square root is the distance (`jensen_shannon`, base 2): say which of the two
+    and which base, for the same data give .25, .5 and .42 (base e). Lin, IEEE Trans. Inf. Theory 37, 1991.
 
     >>> jensen_shannon_divergence([1, 1, 0], [1, 0, 1]).item()
     0.5
@@ -170,11 +237,14 @@ def jensen_shannon_divergence(reference: npt.ArrayLike, current: npt.ArrayLike, 
     return np.clip((rel_entr(p, half) + rel_entr(q, half)).sum(-1) / (2 * np.log(base)), 0, None)
 
 
-def kullback_leibler(reference: npt.ArrayLike, current: npt.ArrayLike, *, smooth: float = 0.0) -> Floats:
-    """Kullback-Leibler divergence of current from reference, the sum of q ln(q / p): 0 upwards, natural logarithm.
+def kullback_leibler(
+    reference: npt.ArrayLike, current: npt.ArrayLike, *, smooth: float = 0.0, floor: float = 0.0
+) -> Floats:
+    """Kullback-Leibler divergence of current from reference: the sum of q ln(q / p), natural logarithm.
 
-    0: the same shares. Not symmetric. Infinite where a value is new, unless `smooth` rows are added to every cell.
-    Kullback and Leibler, Ann. Math. Stat. 22, 1951.
+    Range 0 upwards. 0: the same shares. Not symmetric: swap the sides for the sum of p ln(p / q). Cells: few. Empty cells: a
+    value that is lost adds nothing, one that is new makes it infinite, unless `smooth` rows are added to every cell, or empty
+    ones get the share `floor` (as for `psi`). Kullback and Leibler, Ann. Math. Stat. 22, 1951.
 
     >>> kullback_leibler([1, 1, 1, 1], [17, 1, 1, 1]).round(4).item()
     0.7988
@@ -183,14 +253,16 @@ def kullback_leibler(reference: npt.ArrayLike, current: npt.ArrayLike, *, smooth
 
     a, b, _, _ = _pair(reference, current)
     p, q = _shares(a + smooth, b + smooth)
+    none = (p == 0) & (q == 0)
+    p, q = (np.where((one == 0) & ~none, floor, one) for one in (p, q))
     return np.asarray(rel_entr(q, p).sum(-1))
 
 
 def hellinger(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
-    """Hellinger distance: sqrt(1 - sum of sqrt(p q)), 0 (the same shares) to 1 (nothing in common).
+    """Hellinger distance: sqrt(1 - sum of sqrt(p q)), which is the root of half the sum of (sqrt p - sqrt q)^2.
 
-    Empty cells add nothing, so that no smoothing is needed. Of numbers it depends on the cells: here those of
-    `equal_parts`. Hellinger, J. reine angew. Math. 136, 1909.
+    Range 0 to 1 (nothing in common). 0: the same shares. Cells: few, or the values of text; of numbers it depends on them,
+    here those of `equal_parts`. Empty cells add nothing, so none is filled. Hellinger, J. reine angew. Math. 136, 1909.
 
     >>> hellinger([1, 0], [0, 1]).item()
     1.0
@@ -205,7 +277,11 @@ def hellinger_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
 
 
 def l_infinity(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
-    """L-infinity distance: the largest |p - q| of a single cell, 0 (the same shares) to 1. New values are cells.
+    """L-infinity (Chebyshev) distance: the largest |p - q| of a single cell.
+
+    Range 0 to 1. 0: the same shares. Cells: values of text, or few of numbers; over the cumulative shares it is `ks`. Empty
+    cells count: a new or a lost value differs by all of its share. Deequ takes `l_infinity_noise` off it, to no less than 0.
+    Breck et al., Data Validation for Machine Learning, MLSys 2019.
 
     >>> l_infinity([2, 2, 2, 0], [2, 2, 2, 1]).round(4).item()
     0.1429
@@ -227,15 +303,16 @@ def l_infinity_noise(reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha:
 
 
 def energy(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike) -> Floats:
-    """Energy distance: the square root of twice the integral of (F - G)^2, in the root of the column's unit; 0 upwards.
+    """Energy distance: the square root of twice the integral of (F - G)^2 dx.
 
-    at: the ascending values of the cells. Szekely and Rizzo, J. Stat. Plan. Inference 143, 2013.
+    Range 0 upwards, in the root of the column's unit. 0: the same shares. Cells: ordered, with at, their ascending values.
+    Empty cells change nothing. Szekely and Rizzo, J. Stat. Plan. Inference 143, 2013.
 
     >>> energy([1, 0], [0, 1], [0.0, 2.0]).item()
     2.0
     """
     p, q = _shares(reference, current)
-    gaps = np.diff(np.asarray(at, dtype="float64"))
+    gaps = _gaps(at, p.shape[-1])
     return np.sqrt(2 * ((np.cumsum(p - q, -1)[..., :-1] ** 2) * gaps).sum(-1))
 
 
@@ -269,7 +346,7 @@ def chi_square_p(reference: npt.ArrayLike, current: npt.ArrayLike, *, least: flo
     """
     from scipy.special import chdtrc
 
-    a, b = np.broadcast_arrays(np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64"))
+    a, b = np.broadcast_arrays(*counts_of(reference, current))
     n, m = a.sum(-1, keepdims=True), b.sum(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = (a + b) * (np.minimum(n, m) / (n + m))
@@ -284,61 +361,6 @@ def chi_square_p(reference: npt.ArrayLike, current: npt.ArrayLike, *, least: flo
     value = np.where(a + b > 0, terms, 0.0).sum(-1)
     cells = (a + b > 0).sum(-1) - 1
     return np.where(cells > 0, chdtrc(np.maximum(cells, 1), value), 1.0)
-
-
-def share_p(part_a: npt.ArrayLike, rows_a: npt.ArrayLike, part_b: npt.ArrayLike, rows_b: npt.ArrayLike) -> Floats:
-    """Two-sided p value of two shares being the same: chi-square on 2 x 2 with Yates's correction; twice the smaller tail
-    of the hypergeometric (Fisher's exact test) where fewer than ten rows are expected in a cell.
-
-    >>> share_p(30, 100, 60, 100).round(6).item(), share_p(0, 1000, 2, 50).round(4).item()
-    (3.8e-05, 0.0044)
-    """
-    from scipy.special import chdtrc
-
-    k, n, j, m = np.broadcast_arrays(*(np.asarray(one, dtype="float64") for one in (part_a, rows_a, part_b, rows_b)))
-    both, total = k + j, n + m
-    gap = np.maximum(np.abs(k * m - j * n) - total / 2, 0.0)
-    below = n * m * both * (total - both)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.where(below > 0, gap**2 * total / np.where(below > 0, below, 1), 0.0)
-        few = (below > 0) & (np.minimum(both, total - both) * np.minimum(n, m) / total < 10)
-    p = np.atleast_1d(chdtrc(1, value)).copy()
-    at = np.flatnonzero(few)
-    for start in range(0, len(at), 20_000):
-        some = at[start : start + 20_000]
-        p.flat[some] = _exact_share_p(k.flat[some], n.flat[some], j.flat[some], m.flat[some], p.flat[some])
-    return p.reshape(few.shape)
-
-
-TERMS = 64  # of the hypergeometric; with fewer than ten rows expected nothing is left beyond them
-
-
-def _exact_share_p(k: Floats, n: Floats, j: Floats, m: Floats, otherwise: Floats) -> Floats:
-    """Twice the smaller tail of the hypergeometric of the smaller side's rarer half; `otherwise` beyond its terms."""
-    from scipy.special import gammaln
-
-    rare = k + j <= (n + m) / 2
-    k, j = np.where(rare, k, n - k), np.where(rare, j, m - j)
-    small = m <= n
-    x0, size, other = np.where(small, j, k), np.where(small, m, n), np.where(small, n, m)
-    both = k + j
-    x = np.arange(TERMS)
-    a, b, c = size[:, None], other[:, None], both[:, None]
-    with np.errstate(invalid="ignore"):
-        log = gammaln(a + 1) - gammaln(x + 1) - gammaln(a - x + 1) + gammaln(b + 1) - gammaln(c - x + 1)
-        log = log - gammaln(b - c + x + 1) - (gammaln(a + b + 1) - gammaln(c + 1) - gammaln(a + b - c + 1))
-        chance = np.where((x <= a) & (x <= c) & (c - x <= b), np.exp(log), 0.0)
-    up, down = (chance * (x >= x0[:, None])).sum(1), (chance * (x <= x0[:, None])).sum(1)
-    return np.where(x0 < TERMS * 2 / 3, np.minimum(1, 2 * np.minimum(up, down)), otherwise)
-
-
-def share_noise(part_a: npt.ArrayLike, rows_a: npt.ArrayLike, part_b: npt.ArrayLike, rows_b: npt.ArrayLike) -> Floats:
-    """Expected |difference of two shares| when nothing moved: sqrt(2/pi) sqrt(p(1-p)(1/n + 1/m)), p pooled."""
-    k, n = np.asarray(part_a, dtype="float64"), np.asarray(rows_a, dtype="float64")
-    l, m = np.asarray(part_b, dtype="float64"), np.asarray(rows_b, dtype="float64")  # noqa: E741
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = (k + l) / (n + m)
-        return HALF_NORMAL * np.sqrt(p * (1 - p) * (1 / n + 1 / m))
 
 
 def equal_parts(reference: npt.ArrayLike, parts: int = PARTS) -> npt.NDArray[np.int64]:

@@ -22,6 +22,7 @@ from workbench.analyses.lateness import late, windows
 from workbench.analyses.pairs import MANY, RARE, Pair, paired
 from workbench.analyses.parts import OTHER, WINDOW, by_segment, groups, levels, segment_name
 from workbench.analyses.seasons import KINDS, Asked, Plan, plan
+from workbench.analyses.shares import share_noise, share_p
 from workbench.errors import WorkbenchError, nearest
 
 MOVING = ("rolling", "season")  # references of which a window that drifted can be left out
@@ -188,10 +189,10 @@ def _shares(parts: dict[str, Any], rows: Any, use: Any, away: Any, least: int) -
     for name, part in parts.items():
         k, l = use @ part, away @ part  # noqa: E741
         before, now = k / np.maximum(n, 1e-9), l / np.maximum(m, 1)
-        noise = np.nan_to_num(far.share_noise(k, n, l, m), nan=1.0)
+        noise = np.nan_to_num(share_noise(k, n, l, m), nan=1.0)
         told |= {f"{name}_reference": before, f"{name}_current": now, f"{name}_change": now - before,
                  f"{name}_change_noise": noise, f"{name}_change_excess": np.maximum(np.abs(now - before) - noise, 0),
-                 f"{name}_change_p": far.share_p(k, n, l, m)}  # fmt: skip
+                 f"{name}_change_p": share_p(k, n, l, m)}  # fmt: skip
     told["missing_evaluated"] = (n >= least) & (m >= least)
     return told
 

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from workbench.analyses.distances import counts_of
+from workbench.errors import WorkbenchError
+
 Floats = npt.NDArray[np.float64]
 CRITICAL = (  # Scholz and Stephens 1987, table 1: level, b0, b1, b2
     (0.25, 0.675, -0.245, -0.105), (0.10, 1.281, 0.25, -0.305), (0.05, 1.645, 0.678, -0.362),
@@ -29,33 +32,54 @@ class Outcome(NamedTuple):
 
 
 def _pair(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[Floats, Floats]:
-    a, b = np.broadcast_arrays(np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64"))
+    a, b = np.broadcast_arrays(*counts_of(reference, current))
     return a, b
 
 
-def chi_square(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
-    """Pearson's chi-square of two samples (2 x k contingency, no correction), k - 1 degrees of freedom of filled cells.
+def _ranks(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The values of both sides, written out as the numbers of their cells; WorkbenchError where they cannot be."""
+    told = []
+    for one in counts_of(reference, current):
+        whole = one.astype("int64")
+        if one.ndim != 1 or not one.sum() or not (whole == one).all():
+            raise WorkbenchError(
+                "an exact test takes one pair of histograms of whole counts, each with a value or more"
+            )
+        told.append(np.repeat(np.arange(one.size), whole))
+    return told[0], told[1]
 
-    Both sides are samples: the reference is not taken for the truth, which would raise false alarms wherever it is
-    small. Statistic: 0 (the same shares) upwards; p 1 with a single filled cell. Pearson, Phil. Mag. 50, 1900.
+
+def chi_square(reference: npt.ArrayLike, current: npt.ArrayLike, *, yates: bool = False) -> Outcome:
+    """Pearson's chi-square of two samples (2 x k contingency): the sum of (O - E)^2 / E over both rows, and its p value.
+
+    Range 0 (the same shares) upwards; k - 1 degrees of freedom, k cells filled on either side; p 1 with a single one. Cells:
+    few, or the values of text; cells empty on both sides are left out, one that is empty on one side counts. Both sides are
+    samples: the reference is not taken for the truth, which would raise false alarms wherever it is small. `yates`: with two
+    cells |O - E| is made smaller by a half (to no less than 0), as scipy's chi2_contingency does. p trusts that five rows or
+    more are expected in a cell: `distances.chi_square_p` joins those that are rarer. Pearson, Phil. Mag. 50, 1900.
 
     >>> [one.round(4).item() for one in chi_square([1, 2, 0, 5], [3, 4, 0, 2])]
     [2.9036, 0.2341]
+    >>> chi_square([10, 20], [20, 10], yates=True).p.round(4).item()
+    0.0201
     """
     from scipy.special import chdtrc
 
     a, b = _pair(reference, current)
     n, m = a.sum(-1, keepdims=True), b.sum(-1, keepdims=True)
+    free = ((a + b) > 0).sum(-1) - 1
     with np.errstate(invalid="ignore", divide="ignore"):
-        terms = np.where(a + b > 0, (m * a - n * b) ** 2 / ((a + b) * n * m), 0.0)
-    value, free = terms.sum(-1), ((a + b) > 0).sum(-1) - 1
+        gap = np.abs(m * a - n * b) / (n + m)  # |O - E|, the same in both rows
+        gap = np.where(yates & (free == 1)[..., None], np.maximum(gap - 0.5, 0.0), gap)
+        terms = np.where(a + b > 0, gap**2 * (n + m) ** 2 / ((a + b) * n * m), 0.0)
+    value = terms.sum(-1)
     return Outcome(value, np.where(free > 0, chdtrc(np.maximum(free, 1), value), 1.0))
 
 
 def g_test(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
-    """The likelihood ratio test of two samples: G = 2 sum O ln(O / E) over both rows; chi-square of k - 1 degrees.
+    """The likelihood ratio test of two samples: G = 2 sum of O ln(O / E) over both rows; chi-square of k - 1 degrees.
 
-    Woolf, Ann. Hum. Genet. 21, 1957.
+    Range 0 (the same shares) upwards. Cells as for `chi_square`; empty ones add nothing. Woolf, Ann. Hum. Genet. 21, 1957.
 
     >>> [one.round(3).item() for one in g_test([10, 20], [20, 10])]
     [6.796, 0.009]
@@ -71,10 +95,12 @@ def g_test(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
 
 
 def cramer_v(reference: npt.ArrayLike, current: npt.ArrayLike, *, corrected: bool = True) -> Floats:
-    """Cramer's V between "which side" and "which value": 0 (the same shares) to 1 (nothing in common).
+    """Cramer's V between "which side" and "which value": sqrt(chi-square / N) for two rows.
 
-    sqrt(chi-square / N) for two rows; `corrected` takes off its bias, so that two samples of one distribution give
-    about 0 (Bergsma, J. Korean Stat. Soc. 42, 2013). Cells empty on both sides are left out.
+    Range 0 (the same shares) to 1 (nothing in common). Cells: values of text, or few of numbers; those empty on both sides
+    are left out. `corrected` takes off its bias, so that two samples of one distribution give about 0 (Bergsma, J. Korean
+    Stat. Soc. 42, 2013); without it, it is scipy's association(method="cramer"). It depends on how the rows are split between
+    the sides: the same shares twice as often on one of them give another V. Cramer, Mathematical Methods of Statistics, 1946.
 
     >>> cramer_v([1, 0], [0, 1], corrected=False).item(), cramer_v([30, 30], [60, 60]).item()
     (1.0, 0.0)
@@ -101,16 +127,15 @@ def ks_exact(reference: npt.ArrayLike, current: npt.ArrayLike, alternative: str 
     """
     from scipy.stats import ks_2samp
 
-    a, b = (np.asarray(one).astype("int64") for one in (reference, current))
-    ranks = np.arange(a.size)
-    found = ks_2samp(np.repeat(ranks, a), np.repeat(ranks, b), alternative=alternative)
+    found = ks_2samp(*_ranks(reference, current), alternative=alternative)
     return Outcome(np.asarray(found.statistic), np.asarray(found.pvalue))
 
 
 def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
-    """Cramer and von Mises' two-sample test: T, the weighted mean square of F - G; p from the limit law of T.
+    """Cramer and von Mises' two-sample test: T = n m / (n + m)^2 times the sum of (F - G)^2 over all values; p of its limit law.
 
-    T is near 1/6 when nothing moved and grows with the sample sizes otherwise. Tied values take their mean rank.
+    Range above 0; near 1/6 when nothing moved (never exactly 0), and growing with the sample sizes otherwise. Cells: ordered,
+    all that there are; tied values take their mean rank. Empty cells change nothing. Few values: `cramer_von_mises_exact`.
     Anderson, Ann. Math. Stat. 33, 1962; the limit law after Csorgo and Faraway, J. R. Stat. Soc. B 58, 1996.
 
     >>> [one.round(3).item() for one in cramer_von_mises([1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1])]
@@ -128,6 +153,27 @@ def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcom
         spread = (total + 1) * (4 * n * m * total - 3 * (n**2 + m**2) - 2 * n * m) / (45 * total**2 * 4 * n * m)
         z = 1 / 6 + (t - usual) / np.sqrt(45 * spread)
     return Outcome(t, np.clip(1 - _mises(z), 0, 1))
+
+
+def cramer_von_mises_exact(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
+    """`cramer_von_mises` of one pair of histograms of at most a few dozen values a side, with scipy's exact p value.
+
+    Exact where no values are tied. Xiao, Gordon and Yakovlev, J. Stat. Softw. 17, 2007.
+
+    >>> [one.round(3).item() for one in cramer_von_mises_exact([1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1])]
+    [0.528, 0.1]
+    """
+    from scipy.stats import cramervonmises_2samp
+
+    ranks = _ranks(reference, current)
+    if min(map(len, ranks)) < 2:
+        raise WorkbenchError("the exact test of Cramer and von Mises needs two values a side or more")
+    if sum(map(len, ranks)) > 200:
+        raise WorkbenchError(
+            f"an exact p value of {' and '.join(str(len(one)) for one in ranks)} values takes minutes; use cramer_von_mises"
+        )
+    found = cramervonmises_2samp(*ranks, method="exact")
+    return Outcome(np.asarray(found.statistic), np.asarray(found.pvalue))
 
 
 def _ranked(counts: Floats, middle: Floats) -> Floats:
@@ -150,26 +196,33 @@ def _mises(x: Floats) -> Floats:
     return np.where(np.asarray(x) > 0, np.clip(total / (np.pi**1.5 * np.sqrt(at)), 0, 1), 0.0)
 
 
-def anderson_darling(samples: Sequence[npt.ArrayLike]) -> Outcome:
-    """Anderson and Darling's k-sample test with mid-ranks: the standardised statistic (0: as expected) and p.
+def anderson_darling(samples: Sequence[npt.ArrayLike], *, midrank: bool = True) -> Outcome:
+    """Anderson and Darling's k-sample test: A^2, less its expectation k - 1, over its standard deviation; and its p value.
 
-    samples: counts of each sample over the same ascending cells. More weight in the tails than KS. p is interpolated in
-    Scholz and Stephens' table and kept between .001 and .25, outside of which the table says nothing (J. Am. Stat.
-    Assoc. 82, 1987).
+    samples: counts of each sample over the same cells, ascending, all that there are; those empty in every sample are left
+    out. Range about -1.3 upwards; 0: as far apart as samples of one distribution are on the average. More weight in the tails
+    than KS. midrank: tied values share their mean rank (A_akN^2), or (False) count as all of them below (A_kN^2, the discrete
+    form); without ties the two differ a little. p is interpolated in Scholz and Stephens' table and kept between .001 and
+    .25, outside of which the table says nothing. Scholz and Stephens, J. Am. Stat. Assoc. 82, 1987, equations 6 and 7.
 
     >>> anderson_darling([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]).statistic.round(2).item()
     2.63
     """
-    table = np.asarray([np.asarray(one, dtype="float64") for one in samples])
+    table = np.stack([counts_of(samples[0], one)[1] for one in samples])
     table = table[:, table.sum(0) > 0]
     sizes, tied = table.sum(1), table.sum(0)
     k, total = len(table), tied.sum()
     if table.shape[1] < 2 or (sizes == 0).any():
         return Outcome(np.asarray(0.0), np.asarray(1.0))
-    below = np.cumsum(tied) - tied / 2
-    ours = np.cumsum(table, 1) - table / 2
-    terms = tied / total * (total * ours - sizes[:, None] * below) ** 2 / (below * (total - below) - total * tied / 4)
-    value = float((terms.sum(1) / sizes).sum() * (total - 1) / total)
+    below, ours = np.cumsum(tied), np.cumsum(table, 1)
+    if midrank:
+        below, ours = below - tied / 2, ours - table / 2
+        under = (below * (total - below) - total * tied / 4) * total / (total - 1)
+    else:
+        tied, below, ours = tied[:-1], below[:-1], ours[:, :-1]
+        under = below * (total - below)
+    terms = tied / total * (total * ours - sizes[:, None] * below) ** 2 / under
+    value = float((terms.sum(1) / sizes).sum())
     standard = (value - (k - 1)) / np.sqrt(_scholz((1 / sizes).sum(), total, k))
     return Outcome(np.asarray(standard), _scholz_p(standard, k))
 
