@@ -35,6 +35,22 @@ def test_each_request_is_priced_by_its_own_length_and_then_summed():
     assert price(both).dollars == Decimal("0.78")
 
 
+def test_several_requests_in_one_row_never_choose_a_step_by_their_sum():
+    usage = usage_table({"provider": ["google"] * 3, "model": ["gemini-2.5-pro"] * 3, "requests": [2, 2, 1],
+                         "input_tokens": [300_000, 150_000, 300_000], "output_tokens": [1_000] * 3})  # fmt: skip
+    priced = price(usage, as_of=date(2026, 3, 1))
+    assert (priced.cost >= 0).tolist() == [False, True, True]
+    assert priced.exceptions.column("reason").to_pylist() == ["lengths not known"]
+    flat = usage_table({"provider": ["openai"], "model": ["gpt-4o"], "requests": [2], "input_tokens": [300_000]})
+    assert price(flat).unpriced == 0
+
+
+def test_names_that_carry_their_provider_find_their_price():
+    names = ["azure/gpt-4o", "openai/gpt-4o", "gemini/gemini-2.5-pro", "nobody/gpt-4o-of-nobody"]
+    priced = price(usage_table({"model": names, "input_tokens": [1_000_000] * 4}), as_of=date(2026, 3, 1))
+    assert priced.cost.tolist() == [2_500_000_000_000, 2_500_000_000_000, 2_500_000_000_000, -1]
+
+
 def test_prices_are_those_of_the_day_or_of_one_day_for_all():
     o3 = usage_table(O3)
     assert dollars(price(o3)) == [50, 10]

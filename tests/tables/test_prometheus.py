@@ -206,6 +206,53 @@ def test_gpu_hours_of_dcgm_allocated_used_and_energy(tmp_path):
     assert checks["hours allocated"] == 2
 
 
+def test_pods_that_share_a_gpu_share_its_use_and_energy_and_the_exporter_holds_none(tmp_path):
+    scraped = {"namespace": "gpu-operator", "pod": "nvidia-dcgm-exporter-x", "container": "exporter"}
+    one, two = (GPU | scraped | {"exported_pod": pod, "exported_namespace": pod} for pod in "ab")
+    series = [("DCGM_FI_DEV_GPU_UTIL", one, [60] * HOUR), ("DCGM_FI_DEV_POWER_USAGE", one, [500] * HOUR)]
+    path = answer(
+        tmp_path / "range.json", *series, ("DCGM_FI_DEV_GPU_UTIL", GPU | scraped | {"UUID": "GPU-b"}, [0] * HOUR)
+    )
+    late = answer(
+        tmp_path / "late.json", *((name, two, values[30:]) for name, _, values in series), start=START + 1_800
+    )
+    whole = json.loads(path.read_text())
+    whole["data"]["result"] += json.loads(late.read_text())["data"]["result"]
+    path.write_text(json.dumps(whole))
+    table, checks = gpu_hours(read_metrics(path))
+    rows = table.to_pylist()
+    assert [(row["owner"], row["kind"], row["share"], round(row["used_hours"], 9)) for row in rows] == [
+        ("a", "whole", 1, 0.3), ("a", "time-slice", 0.5, 0.15), ("b", "time-slice", 0.5, 0.15), ("", "whole", 1, 0),
+    ]  # fmt: skip
+    assert [row["energy_kwh"] for row in rows] == [
+        pytest.approx(0.25),
+        pytest.approx(0.125),
+        pytest.approx(0.125),
+        None,
+    ]
+    assert checks["hours allocated"] == 2
+    for profile, share in (("1c.3g.40gb", 3), ("1g.10gb+me", 1), ("9g.999gb", 7), ("odd", 7)):
+        labels = GPU | {"GPU_I_PROFILE": profile}
+        table, _ = gpu_hours(read_metrics(answer(tmp_path / "mig.json", ("DCGM_FI_DEV_GPU_UTIL", labels, [1, 1]))))
+        assert table["share"].to_pylist() == [share / 7]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [("+Inf", "wrong type"), ("1e19", "wrong type"), ("-5", "negative count")]
+)
+def test_a_counter_that_cannot_be_is_named_and_in_no_row(tmp_path, value, reason):
+    page = f'vllm:prompt_tokens_total{{model_name="m"}} {value}\nvllm:generation_tokens_total{{model_name="m"}} 3\n'
+    usage = read_served(text(tmp_path / "page.txt", page))
+    assert usage.table.select(["input_tokens", "output_tokens"]).to_pylist() == [
+        {"input_tokens": 0, "output_tokens": 3}
+    ]
+    assert reason in usage.exceptions.column("reason").to_pylist()
+    assert usage.checks["tokens conserved"]
+    assert usage.checks["samples conserved"]
+    half = read_served(text(tmp_path / "half.txt", 'vllm:prompt_tokens_total{model_name="m"} 3\n'))
+    assert "usage missing" in half.exceptions.column("reason").to_pylist()
+
+
 def test_slices_share_the_energy_of_their_gpu_and_gaps_end_a_span(tmp_path):
     slices = [GPU | {"GPU_I_PROFILE": profile, "GPU_I_ID": number, "namespace": number}
               for profile, number in (("3g.40gb", "1"), ("4g.40gb", "2"))]  # fmt: skip
@@ -220,7 +267,7 @@ def test_slices_share_the_energy_of_their_gpu_and_gaps_end_a_span(tmp_path):
     table, _ = gpu_hours(read_metrics(tmp_path / "gap.json"))
     assert [round(one["allocated_hours"] * 60) for one in table.to_pylist()] == [10, 10]
     one = text(tmp_path / "page.txt", 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 50\n')
-    with pytest.raises(WorkbenchError, match="one sample each"):
+    with pytest.raises(WorkbenchError, match="one sample lasts no time"):
         gpu_hours(read_metrics(one, at=None))
     with pytest.raises(WorkbenchError, match="no metric of DCGM"):
         gpu_hours(read_metrics(text(tmp_path / "up.txt", "up 1\n")))

@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,6 +145,30 @@ def test_one_span_a_line_with_plain_attributes(tmp_path):
     assert (row["input_tokens"], row["status"], row["owner"], row["duration_s"]) == (1_000, "error", "blue", 2.0)
 
 
+@pytest.mark.parametrize("prefix", ["attributes.", "", "SpanAttributes."])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_spans_whose_names_were_laid_flat(tmp_path, prefix, ending):
+    row = {"trace_id": "1", "span_id": "2", "start_time": "2026-03-02T10:00:00Z", "end_time": "2026-03-02T10:00:02Z"}
+    row |= {f"{prefix}{name}": value for name, value in (NEW | {"gen_ai.usage.output_tokens": 0}).items()}
+    row |= {f"{prefix}gen_ai.usage.reasoning.output_tokens": 0, "resource.attributes.tenant.id": "blue"}
+    path = tmp_path / f"spans.{ending}"
+    if ending == "csv":
+        path.write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
+    elif ending == "jsonl":
+        write(path, [row])
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    usage = read_usage(path)
+    assert usage.format == "otel"
+    assert counts(usage) == [(1_000, 600, 0, 0, 0)]
+    (one,) = usage.table.to_pylist()
+    assert (one["model"], one["owner"], one["duration_s"]) == ("gpt-5.4", "blue", 2.0)
+    plain = path.with_name("plain.csv")
+    plain.write_text("trace_id,span_id,model,input_tokens,output_tokens\n1,2,gpt-5.4,5,6\n")
+    assert read_usage(plain).format == "table"
+    assert counts(read_usage(plain)) == [(5, 0, 0, 6, 0)]
+
+
 def test_counts_of_a_wrong_type_are_named(tmp_path):
     wrong = span(1, NEW)
     wrong["attributes"] = [
@@ -198,6 +224,27 @@ def test_langfuse_whose_classes_share_nothing(tmp_path):
     nested = read_usage(tmp_path / "export.json")
     assert counts(nested) == [(1_000, 700, 0, 80, 30)]
     assert nested.table.column("owner").to_pylist() == ["u"]
+
+
+def test_langfuse_without_usage_is_named_and_other_observations_are_no_requests(tmp_path):
+    nothing = {"usage": {"input": 0, "output": 0, "total": 0, "unit": "TOKENS"}, "usageDetails": {}, "promptTokens": 0}
+    one = {"id": "g", "type": "GENERATION", "model": "gpt-4o", "usagePricingTierName": "Large Context"} | nothing
+    agent, flat_zero = one | {"id": "a", "type": "AGENT"}, one | {"id": "f", "usage": None, "promptTokens": "0"}
+    openai = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "total_tokens": 13,
+        "prompt_tokens_details": {"cached_tokens": 5},
+    }
+    told = one | {"id": "o", "usageDetails": openai}
+    spelled = one | {"id": "p", "usageDetails": "{'input': 7, 'output': 2, 'total': 9}"}
+    usage = read_usage(
+        write(tmp_path / "page.json", [{"data": [one, agent, flat_zero, told, spelled], "meta": {"page": 1}}])
+    )
+    assert counts(usage) == [(9, 5, 0, 4, 0), (7, 0, 0, 2, 0)]
+    assert [one[1] for one in reasons(usage)] == ["usage missing"] * 2
+    assert usage.table["tier"].to_pylist() == ["", ""]
+    assert usage.checks["ignored: observations that are no generation"] == 1
 
 
 def test_litellm_spend_logs_and_callbacks(tmp_path):
@@ -290,6 +337,53 @@ def test_mlflow_traces(tmp_path):
     assert usage.checks["ignored: spans of no model"] == 1
     found = {"trace_id": "tr", "trace": json.dumps(trace), "trace_metadata": info["trace_metadata"]}
     assert counts(read_usage(write(tmp_path / "found.jsonl", [found]))) == [(100, 40, 0, 20, 0)]
+
+
+HOUR = {"cache_read_input_tokens": 1_800, "cache_creation_input_tokens": 248}
+TIMES = {"ephemeral_5m_input_tokens": 148, "ephemeral_1h_input_tokens": 100}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 10, "output_tokens": 5, **HOUR, "cache_creation": TIMES}},
+        {"custom_id": "x", "result": {"message": {"model": "claude-sonnet-4-5", "usage": {
+            "input_tokens": 10, "output_tokens": 5, **HOUR, "cache_creation": TIMES}}}},
+        {"call_type": "completion", "spend": 0, "model": "claude-sonnet-4-5", "prompt_tokens": 2_058, "completion_tokens": 5,
+         "metadata": {"usage_object": {**HOUR, "prompt_tokens_details": {"cache_creation_token_details": TIMES}}}},
+        {"id": "g", "type": "GENERATION", "model": "claude-sonnet-4-5", "usageDetails": {
+            "input": 10, "output": 5, **HOUR, "input_cache_creation_5m": 148, "input_cache_creation_1h": 100}},
+        otlp(span(1, {"gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-5",
+                      "gen_ai.usage.input_tokens": 2_058, "gen_ai.usage.output_tokens": 5,
+                      "gen_ai.usage.cache_read.input_tokens": 1_800, "gen_ai.usage.cache_creation.input_tokens": 248,
+                      "gen_ai.usage.cache_creation.ephemeral_1h_input_tokens": 100})),
+    ],
+)  # fmt: skip
+def test_an_hours_cache_writes_are_part_of_all_writes_and_counted_once(tmp_path, record):
+    usage = read_usage(write(tmp_path / "log.jsonl", [record]))
+    (row,) = usage.table.to_pylist()
+    assert row["input_tokens"] == 2_058
+    assert (row["cached_input_tokens"], row["cache_write_tokens"], row["cache_write_1h_tokens"]) == (1_800, 148, 100)
+    assert usage.exceptions.column("reason").to_pylist() in ([], ["time missing"])
+    assert usage.checks["tokens conserved"]
+
+
+def test_rules_that_names_or_rows_tell(tmp_path):
+    google = "model,prompt_token_count,candidates_token_count,thoughts_token_count,tool_use_prompt_token_count\n"
+    (tmp_path / "google.csv").write_text(google + "gemini-2.5-pro,1000,20,10,7\ngemini-2.5-pro,1000,20,30,0\n")
+    assert counts(read_usage(tmp_path / "google.csv")) == [(1_007, 0, 0, 30, 10), (1_000, 0, 0, 50, 30)]
+    head = "input_tokens,output_tokens,cache_read_input_tokens\n"
+    (tmp_path / "claude.csv").write_text(head + "10,5,1000\n2000,5,1000\n")
+    apart = read_usage(tmp_path / "claude.csv")
+    assert counts(apart) == [(1_010, 1_000, 0, 5, 0), (3_000, 1_000, 0, 5, 0)]
+    assert apart.units["input_tokens"] == "without cached tokens: 1 of 2 rows have more of them: added"
+    (tmp_path / "within.csv").write_text(head + "1000,5,10\n2000,5,1000\n")
+    assert counts(read_usage(tmp_path / "within.csv")) == [(1_000, 10, 0, 5, 0), (2_000, 1_000, 0, 5, 0)]
+    line = {"custom_id": "r", "response": {"body": {"model": "gpt-4o", "service_tier": "default",
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"audio_tokens": 2}}}}}  # fmt: skip
+    batch = read_usage(write(tmp_path / "batch.jsonl", [line]))
+    assert batch.table["tier"].to_pylist() == ["batch"]
+    assert [one[1] for one in reasons(batch)] == ["audio priced as text"]
 
 
 NAMES = st.sampled_from(

@@ -75,6 +75,27 @@ def test_what_cannot_be_shared_out_is_aside_and_named(tmp_path):
     assert found.checks["hours conserved"]
 
 
+def reasons(found):
+    return [(one["row"], one["reason"], one["field"]) for one in found.exceptions.to_pylist()]
+
+
+def test_several_gpus_of_one_claim_are_counted(tmp_path):
+    head = "User,Start,End,AllocTRES,gpus,share\n"
+    day = "2026-03-02T10:00:00,2026-03-02T12:00:00"
+    (tmp_path / "jobs.csv").write_text(
+        head + f'a,{day},"cpu=8,gres/gpu=4,gres/gpu:h100=4",,\nb,{day},cpu=8,,\nc,{day},,3,0.5\nd,{day},,1e400,\n'
+    )
+    found = read_gpu_hours(tmp_path / "jobs.csv")
+    assert found.table["allocated_hours"].to_pylist() == [8, 0, 3]
+    assert reasons(found) == [(4, "wrong type", "gpus")]
+    (tmp_path / "slices.csv").write_text("start,end,slices\n2026-03-02,2026-03-03,9\n")
+    assert reasons(read_gpu_hours(tmp_path / "slices.csv")) == [(1, "wrong type", "share")]
+    (tmp_path / "shares.csv").write_text("start,end,share\n2026-03-02,2026-03-03,2\n2026-03-02,2026-03-03,0.5\n")
+    assert read_gpu_hours(tmp_path / "shares.csv").units["share"].startswith("unsaid: above 1")
+    (tmp_path / "none.csv").write_text("start,end,share\n")
+    assert read_gpu_hours(tmp_path / "none.csv").table.num_rows == 0
+
+
 def test_shares_of_zero_and_one_alone_tell_no_unit(tmp_path):
     path = csv(tmp_path / "gpus.csv", "start,gpu_hours,gpu_util\n2026-03-02,1,0\n2026-03-03,1,1\n")
     found = read_gpu_hours(path)

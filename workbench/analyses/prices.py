@@ -157,7 +157,8 @@ def price(
     -------
     Priced
         Rows that have no price have no cost: they are named in `exceptions` ("unknown model", "unknown price context",
-        "no price for a token class", "cached exceeds input", "reasoning exceeds output"), never 0.
+        "no price for a token class", "lengths not known" of several requests in one row, "cached exceeds input",
+        "reasoning exceeds output"), never 0.
 
     Raises WorkbenchError for a table of another schema, and a request of more than 9.2 million dollars.
 
@@ -268,9 +269,19 @@ def _placed(
         cell = cell * (len(edges_day) + 1) + np.searchsorted(np.array(edges_day), days, side="right")
     if edges_hour:
         cell = cell * (len(edges_hour) + 1) + np.searchsorted(np.array(edges_hour), hours, side="right")
-    if edges_length:
-        cell = cell * (len(edges_length) + 1) + np.searchsorted(np.array(edges_length), _ints(table, "input_tokens"))
-    return lookup.reshape(-1)[cell], tuple(rates), failures
+    if not edges_length:
+        return lookup.reshape(-1)[cell], tuple(rates), failures
+    step = np.searchsorted(np.array(edges_length), _ints(table, "input_tokens"))
+    cell = cell * (len(edges_length) + 1)
+    found = lookup.reshape(-1)[cell + step]
+    several = (step > 0) & (
+        _ints(table, "requests") > 1
+    )  # a step is chosen by each request's length, never by their sum
+    if several.any():
+        several &= found != lookup.reshape(-1)[cell]
+        found[several] = -1 - len(failures)
+        failures.append(Refusal("lengths not known", "requests", "several in one row"))
+    return found, tuple(rates), failures
 
 
 def _nearest(one: Compiled, days: list[int], hours: list[int], lengths: list[int]) -> list[Values]:

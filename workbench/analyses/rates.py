@@ -38,7 +38,9 @@ STANDARD = ("", "standard")
 CONTRACT_FIELDS = ("provider", "model", "tier", "context", "start", "end", "above", "discount", "currency", *CLASSES)
 # Names that gateways and agents report for providers that genai-prices knows by another.
 PROVIDERS = {
+    "azure_text": "azure",
     "claude": "anthropic",
+    "gcp.gen_ai": "google",
     "codex": "openai",
     "azure_ai": "azure",
     "az.ai.inference": "azure",
@@ -257,11 +259,14 @@ def _listed(provider: str, model: str) -> tuple[Any, Any] | None:
     """genai-prices' own provider and model, or None where it knows none."""
     if not model.strip():
         return None
-    name = PROVIDERS.get(provider.lower(), provider) or None
-    try:
-        return snapshot().find_provider_model(model, None, name, None)  # type: ignore[no-any-return]
-    except LookupError:
-        return None
+    said, _, bare = model.partition("/")
+    for one, of in ((provider, model), *(((provider or said), bare), (said, bare)) * bool(bare)):
+        name = PROVIDERS.get(one.lower(), one) or None
+        try:
+            return snapshot().find_provider_model(of, None, name, None)  # type: ignore[no-any-return]
+        except LookupError:
+            continue
+    return None
 
 
 def snapshot() -> Any:

@@ -80,6 +80,7 @@ def read_metrics(source: str | PathLike[str], *, at: datetime | None = None) -> 
         raise WorkbenchError(f"{name!r} does not exist: name a file, folder or pattern of Prometheus text or JSON")
     samples: list[Sample] = []
     broken: list[dict[str, Any]] = []
+    told = [0]
     for one in paths:
         label = one.rpartition("/")[2]
         try:
@@ -87,13 +88,13 @@ def read_metrics(source: str | PathLike[str], *, at: datetime | None = None) -> 
         except (OSError, EOFError, pa.ArrowException) as error:
             raise WorkbenchError(f"{place.show(one)!r} cannot be read: {brief(error)}") from error
         reader = _json if text.lstrip()[:1] in ("{", "[") else _text
-        samples.extend(reader(text, label, broken, at))
+        samples.extend(reader(text, label, broken, at, told))
     if not samples:
         raise WorkbenchError(f"{name!r} holds no sample of Prometheus text or JSON, only {len(broken)} other lines")
-    return _metrics(samples, broken)
+    return _metrics(samples, broken, told[0])
 
 
-def _metrics(samples: list[Sample], broken: list[dict[str, Any]]) -> Metrics:
+def _metrics(samples: list[Sample], broken: list[dict[str, Any]], told: int) -> Metrics:
     columns = list(zip(*samples, strict=True))
     values = np.array([np.nan if one is None else one for one in columns[4]], float)
     dcgm = np.array([one.startswith("DCGM_") for one in columns[1]], bool)
@@ -104,16 +105,18 @@ def _metrics(samples: list[Sample], broken: list[dict[str, Any]]) -> Metrics:
     arrays = [pa.array(micro, pa.int64()).cast(TIME), *(pa.array(columns[number], pa.string()) for number in (1, 2, 3))]
     arrays += [pa.array(values, mask=blank), pa.array(columns[5], pa.string()), pa.array(columns[6], pa.int64())]
     checks = {
-        "samples in": len(samples) + len(broken),
+        "samples in": told,
         "samples out": len(samples),
         "blank": int(blank.sum()),
         "unreadable": len(broken),
-        "samples conserved": True,
+        "samples conserved": told == len(samples) + len(broken),
     }
     return Metrics(pa.table(arrays, METRICS), exceptions_table(broken), checks)
 
 
-def _text(text: str, label: str, broken: list[dict[str, Any]], at: datetime | None) -> Iterator[Sample]:
+def _text(
+    text: str, label: str, broken: list[dict[str, Any]], at: datetime | None, told: list[int]
+) -> Iterator[Sample]:
     from prometheus_client.parser import text_string_to_metric_families
 
     kinds: dict[str, str] = {}
@@ -127,14 +130,15 @@ def _text(text: str, label: str, broken: list[dict[str, Any]], at: datetime | No
             continue
         if not bare:
             continue
+        told[0] += 1
         try:
             ((one,),) = [family.samples for family in text_string_to_metric_families(EXEMPLAR.sub("", bare))]
         except (ValueError, IndexError, KeyError):
             broken.append(_broken(label, number, "line", bare))
             continue
-        told = None if one.timestamp is None else float(one.timestamp)
+        stamp = None if one.timestamp is None else float(one.timestamp)
         # Milliseconds in the text format, seconds in OpenMetrics: told apart by their size.
-        time = moment if told is None or not np.isfinite(told) else told * 1e3 if abs(told) < 1e8 else told
+        time = moment if stamp is None or not np.isfinite(stamp) else stamp * 1e3 if abs(stamp) < 1e8 else stamp
         labels = json.dumps(one.labels, sort_keys=True)
         yield time, one.name, _kind(one.name, kinds), labels, float(one.value), label, number
 
@@ -157,7 +161,9 @@ def _number(text: Any) -> float | None:
         return None
 
 
-def _json(text: str, label: str, broken: list[dict[str, Any]], at: datetime | None) -> Iterator[Sample]:
+def _json(
+    text: str, label: str, broken: list[dict[str, Any]], at: datetime | None, told: list[int]
+) -> Iterator[Sample]:
     """The samples of a query's answer: one JSON document, or one a line."""
     try:
         answers = [json.loads(text)]
@@ -165,6 +171,7 @@ def _json(text: str, label: str, broken: list[dict[str, Any]], at: datetime | No
         answers = [
             _parsed(line, label, number, broken) for number, line in enumerate(text.split("\n"), 1) if line.strip()
         ]
+        told[0] += answers.count(None)
     for answer in answers:
         if isinstance(answer, dict) and answer.get("status") == "error":
             raise WorkbenchError(
@@ -173,6 +180,8 @@ def _json(text: str, label: str, broken: list[dict[str, Any]], at: datetime | No
         data = answer.get("data", answer) if isinstance(answer, dict) else answer
         results = data.get("result") if isinstance(data, dict) else data
         for number, one in enumerate(results if isinstance(results, list) else [], 1):
+            pairs = one.get("values") if isinstance(one, dict) else None
+            told[0] += max(len(pairs), 1) if isinstance(pairs, list) else 1
             yield from _series(one, label, number, broken)
 
 

@@ -21,6 +21,7 @@ from workbench.tables.usage import TIME, USAGE, Usage, exceptions_table, usage_t
 from workbench.tables.usage_named import aliases
 
 WHOLE = ("requests", "input_tokens", "cached_input_tokens", "output_tokens")
+MOST = 1e15
 EARLIEST = 1_000_000_000_000  # microseconds: pages without a time are numbered from 0
 SECONDS = ("prefill_s", "decode_s", "ttft_s", "e2e_s", "queue_s")
 Series = tuple[str, dict[str, str], np.ndarray[Any, Any], np.ndarray[Any, Any]]  # model, labels, times, values
@@ -37,8 +38,9 @@ def served(metrics: Metrics) -> pa.Table:
     """
     sums: dict[str, dict[str, float]] = {}
     for what, model, _, _, values in _counters(metrics):
-        grown = float(growth(values).sum()) if len(values) > 1 else float(values[0])
-        sums.setdefault(model, {})[what] = sums.get(model, {}).get(what, 0.0) + grown
+        if _counts(values):
+            grown = float(growth(values).sum()) if len(values) > 1 else float(values[0])
+            sums.setdefault(model, {})[what] = sums.get(model, {}).get(what, 0.0) + grown
     _needs_tokens({what for one in sums.values() for what in one})
     schema = [("model", pa.string()), *((one, pa.int64()) for one in WHOLE), *((one, pa.float64()) for one in SECONDS)]
     rows = [
@@ -87,7 +89,8 @@ def read_served(source: str | PathLike[str], *, given: Mapping[str, str] | None 
     single page. `checks`: tokens in (the growth of the counters) = tokens out, and `unknown` the metrics that were not used
     with their samples.
 
-    Raises WorkbenchError where there are no tokens of vLLM.
+    A counter below 0, or of more than 1e15, is an exception and in no row. Raises WorkbenchError where there are no tokens
+    of vLLM.
     """
     metrics, words = read_metrics(source), dict(given or {})
     for name in words:
@@ -97,8 +100,15 @@ def read_served(source: str | PathLike[str], *, given: Mapping[str, str] | None 
             )
     steps: dict[tuple[str, str, int], dict[str, float]] = {}
     total, used = 0.0, set()
+    impossible: list[dict[str, Any]] = []
     for what, model, labels, times, values in _counters(metrics):
         used.add(what)
+        if not _counts(values):
+            worst = values[~np.isfinite(values) | (values < 0) | (values > MOST)][0]
+            reason = "negative count" if worst < 0 else "wrong type"
+            impossible.append({"source": metrics.table["source"][0].as_py(), "reason": reason, "field": what,
+                               "value": f"{worst:g} of {model or 'no model'}"})  # fmt: skip
+            continue
         owner = next((labels[one] for one in aliases()["labels"]["owner"] if labels.get(one)), "")
         grown = growth(values) if len(values) > 1 else values
         starts = times[:-1] if len(values) > 1 else [0]
@@ -108,6 +118,9 @@ def read_served(source: str | PathLike[str], *, given: Mapping[str, str] | None 
                 cell = steps.setdefault((model, owner, int(start)), {})
                 cell[what] = cell.get(what, 0.0) + float(more)
     _needs_tokens(used)
+    impossible += [
+        {"reason": "usage missing", "field": one} for one in ("input_tokens", "output_tokens") if one not in used
+    ]
     keys = sorted(key for key, one in steps.items() if {"input_tokens", "output_tokens", "requests"} & one.keys())
     cells = [steps[key] for key in keys]
     table = usage_table(_columns(metrics, keys, cells, words))
@@ -120,7 +133,14 @@ def read_served(source: str | PathLike[str], *, given: Mapping[str, str] | None 
     checks["tokens conserved"] = round(total) == out
     units = {name: "s by its name" for name in SECONDS if name in used}
     unknown = _unused(metrics)
-    return Usage(table, exceptions_table([*broken, *late]), USAGE.empty_table(), unknown, "vllm", units, checks)
+    return Usage(
+        table, exceptions_table([*broken, *impossible, *late]), USAGE.empty_table(), unknown, "vllm", units, checks
+    )
+
+
+def _counts(values: np.ndarray[Any, Any]) -> bool:
+    """Whether these can be the samples of a counter: whole from 0, and not beyond what anything ever counted."""
+    return bool(((values >= 0) & (values <= MOST)).all())
 
 
 def _columns(

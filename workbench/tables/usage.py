@@ -104,6 +104,8 @@ REASONS: dict[str, bool] = {
     "unknown model": False,  # found when prices are applied
     "unknown price context": False,  # likewise
     "no price for a token class": False,  # likewise
+    "lengths not known": False,  # likewise: requests in one row, of a model whose price depends on the length of each
+    "audio priced as text": False,  # tokens of sound, for which no class has a price
 }
 
 

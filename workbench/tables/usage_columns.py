@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables.usage import COUNTS, USAGE, Usage
 from workbench.tables.usage_clock import jumps
-from workbench.tables.usage_named import Found, Named, Raw, aliases
+from workbench.tables.usage_named import Found, Named, Raw, aliases, plain
 from workbench.tables.usage_units import TO_MICRO, TO_SECONDS, Times, billed, duration
-from workbench.tables.usage_values import Values, moments
+from workbench.tables.usage_values import Values, counts, moments
 
 MOST_CLOCKS = 10_000  # of more, those of a file count as one
 NO_OUTPUT = r"(?i)embed|rerank|moderation"  # operations that have no output tokens
+FURTHER = ("all_cache_write_tokens", "tool_input_tokens")  # writes of five minutes and an hour; input that tools wrote
 ENOUGH = 20  # rows that show a habit of the source
 
 
@@ -42,6 +43,10 @@ def canonical(
         found.add(rows, reason, name, value)
     units: dict[str, str] = {}
     tokens, present, total = _tokens(named, found, form)
+    many = _many(named, found)
+    for name in named.names("count", "audio_tokens"):
+        heard, _, _ = counts(raw.columns[name])
+        found.add(~found.aside & (heard > 0), "audio priced as text", name, heard)
     added = _inclusive(tokens, total, raw.inclusive, found, units, named)
     _usage_missing(present, total, text, found, named, units)
     times, ends, firsts = (_time(named, found, one, units) for one in ("time", "end_time", "first_token_time"))
@@ -61,7 +66,7 @@ def canonical(
     columns["status"] = _status(columns["status"])
     columns |= {"time": _nullable(times[0], times[1], pa.timestamp("us", "UTC"))}
     columns |= {name: pa.array(tokens[name]) for name in COUNTS if name != "requests"}
-    columns["requests"] = pa.array(np.ones(named.rows, np.int64))
+    columns["requests"] = pa.array(many)
     columns |= {"duration_s": pa.array(lasted, from_pandas=True), "ttft_s": pa.array(waited, from_pandas=True)}
     columns |= {"billed_micro_usd": amount, "currency": dollar, "source": raw.source, "row": raw.row}
     whole = pa.table([columns[one.name].cast(one.type) for one in USAGE], USAGE)
@@ -86,9 +91,14 @@ TEXTS = ("provider", "model", "owner", "project", "region", "tier", "context", "
 
 
 def _apart(raw: Raw) -> bool:
-    """Whether these are answers of an API whose input leaves out what was cached: Anthropic's, whose usage has no total."""
+    """Whether these are answers of an API whose input leaves out what was cached: Anthropic's, whose usage has no total,
+    and the logs of Bedrock."""
     bare = {name.rpartition("usage.")[2] for name in raw.columns if "usage." in name}
-    return {"input_tokens", "cache_read_input_tokens"} <= bare and "total_tokens" not in bare
+    last = {name.rpartition(".")[2] for name in raw.columns}
+    return ({"input_tokens", "cache_read_input_tokens"} <= bare and "total_tokens" not in bare) or {
+        "inputTokenCount",
+        "cacheReadInputTokenCount",
+    } <= last
 
 
 def _checked(
@@ -109,7 +119,7 @@ def _tokens(named: Named, found: Found, form: str) -> tuple[dict[str, Values], d
     """Counts by name, where they were said, and the total that the source says (None where it says none)."""
     tokens: dict[str, Values] = {}
     present: dict[str, Values] = {}
-    for name in (*COUNTS[:-1], "uncached_input_tokens", "total_tokens"):
+    for name in (*COUNTS[:-1], *FURTHER, "uncached_input_tokens", "total_tokens"):
         value, missing, wrong, said, names = named.count(name)
         found.add(wrong, "wrong type", names[0] if len(names) == 1 else name, said)
         found.add(~wrong & (value < 0), "negative count", names[0] if len(names) == 1 else name, value)
@@ -120,6 +130,14 @@ def _tokens(named: Named, found: Found, form: str) -> tuple[dict[str, Values], d
         raise WorkbenchError(
             f"no column holds input tokens; there are {have or 'none'}: name one such as {', '.join(wanted[:3])}"
         )
+    both, hour = tokens.pop("all_cache_write_tokens"), tokens["cache_write_1h_tokens"]
+    told = present.pop("all_cache_write_tokens") & ~present["cache_write_tokens"]
+    tokens["cache_write_tokens"] = np.where(
+        told, np.where(both >= hour, both - hour, both), tokens["cache_write_tokens"]
+    )
+    present["cache_write_tokens"] |= told
+    tokens["input_tokens"] = tokens["input_tokens"] + tokens.pop("tool_input_tokens")
+    present.pop("tool_input_tokens")
     fresh = tokens.pop("uncached_input_tokens")
     parts = fresh + tokens["cached_input_tokens"] + tokens["cache_write_tokens"] + tokens["cache_write_1h_tokens"]
     only = present.pop("uncached_input_tokens") & ~present["input_tokens"]
@@ -127,6 +145,14 @@ def _tokens(named: Named, found: Found, form: str) -> tuple[dict[str, Values], d
     present["input_tokens"] |= only
     total = tokens.pop("total_tokens") if present["total_tokens"].any() else None
     return tokens, present, None if total is None else np.where(present["total_tokens"], total, -1)
+
+
+def _many(named: Named, found: Found) -> Values:
+    """How many requests each row stands for: 1, unless a column says it."""
+    value, missing, wrong, said, names = named.count("requests")
+    found.add(wrong, "wrong type", names[0] if names else "requests", said)
+    found.add(~wrong & (value < 0), "negative count", names[0] if names else "requests", value)
+    return np.where(missing | wrong | (value < 0), 1, value)
 
 
 def _inclusive(
@@ -144,6 +170,9 @@ def _inclusive(
     sums = tokens["input_tokens"] + tokens["output_tokens"]
     told = np.zeros(len(sums), bool) if total is None else total >= 0
     goal = sums if total is None else total
+    have = {plain(one.rpartition(".")[2]) for one in named.taken}
+    of_anthropic = {"inputtokens", "cachereadinputtokens"} <= have  # its names: one row that shows its rule is enough
+    of_gemini = {"candidatestokencount", "thoughtstokencount"} <= have  # whose candidates are without thoughts
     for part, whole in ((cached, "input_tokens"), (reasoning, "output_tokens")):
         name = "cached tokens" if whole == "input_tokens" else "reasoning"
         some = part > 0
@@ -153,9 +182,11 @@ def _inclusive(
         outside = some & told & ((goal == sums + part) | ((goal == sums + part + other) & (other > 0)))
         words = f"without {name}, by the totals of {int(outside.sum())} rows" if outside.any() else ""
         over = some & (part > tokens[whole])
-        if rule is None and not told.any() and int(some.sum()) >= ENOUGH and over.sum() * 2 > some.sum():
+        enough = 1 if of_anthropic and whole == "input_tokens" else ENOUGH
+        often = over.sum() * (10 if enough == 1 else 2) > some.sum()
+        if rule is None and not told.any() and int(some.sum()) >= enough and often:
             outside, words = some, f"without {name}: {int(over.sum())} of {int(some.sum())} rows have more of them"
-        if rule is False:
+        if rule is False or (of_gemini and whole == "output_tokens"):
             outside, words = some & ~(told & (goal == sums)), f"without {name}, by the format's rule"
         tokens[whole] = np.where(outside, tokens[whole] + part, tokens[whole])
         units[whole] = (words + ": added" if outside.any() else f"with {name}") if words else f"with {name}"

@@ -6,6 +6,7 @@ repeats the tokens of spans below it is set aside; what is no request of a model
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections import Counter
@@ -32,6 +33,8 @@ NO_CALLS = (
     "task",
 )
 TOKENS = re.compile(r"(usage|token_count).*(tok|prompt|completion)|^usage\.", re.IGNORECASE)
+FLAT = re.compile(r"((span_?)?attributes\.)?(?=(gen_ai|llm|ai\.usage)\.)", re.IGNORECASE)  # attributes laid flat
+SHARED = re.compile(r"resource(_?attributes|\.attributes)?\.", re.IGNORECASE)
 MODELS = ("CHAT_MODEL", "LLM", "EMBEDDING", "RERANKER")
 
 
@@ -43,7 +46,7 @@ def detect(names: Iterable[str]) -> str:
     """
     have = set(names)
     roots = {name.split(".")[0].lower().replace("_", "") for name in have}
-    if {"data.resultType", "data.result"} & have or "metric.__name__" in have:
+    if {"data.resultType", "data.result", "errorType"} & have or "metric.__name__" in have:
         return "vllm"
     if roots & {"resourcespans", "scopespans", "spans"} and not roots & {"tracemetadata", "requestmetadata", "traceid"}:
         return "otel"
@@ -63,7 +66,9 @@ def detect(names: Iterable[str]) -> str:
         return "litellm"
     if "trace" in roots and roots & {"traceid", "requestid", "clientrequestid"}:
         return "mlflow"  # rows of search_traces, the trace itself as JSON text
-    if any(one.startswith(("attributes.gen_ai.", "attributes.llm.")) for one in have) or {"traceid", "spanid"} <= roots:
+    if any(FLAT.match(one) for one in have) or (
+        {"traceid", "spanid"} <= roots and roots & {"attributes", "spanattributes"}
+    ):
         return "otel"
     return "table"
 
@@ -71,12 +76,17 @@ def detect(names: Iterable[str]) -> str:
 def raw_of(records: Sequence[Record], form: str, broken: list[dict[str, Any]]) -> Raw:
     """The rows of a format as columns."""
     if form == "table":
-        rows = [(label, number, flat(one), "", "") for label, number, one in records]
+        rows = [(label, number, flat(one) | _batch(one), "", "") for label, number, one in records]
         return _raw(rows, broken, Counter(), None)
     ignored: Counter[str] = Counter()
     reader = {"otel": _otel, "langfuse": _langfuse, "litellm": _litellm, "mlflow": _mlflow}[form]
     rows = list(reader(records, ignored))
     return _raw(rows, broken, ignored, form != "langfuse")
+
+
+def _batch(record: dict[str, Any]) -> dict[str, str]:
+    """The tier of a line of a batch's results, as OpenAI writes them: the answer itself does not say it."""
+    return {"tier": "batch"} if "custom_id" in record and isinstance(_get(record, "response"), dict) else {}
 
 
 Row = tuple[str, int, dict[str, Any], str, str]  # file, row, flat names, key of the span, key of the span above it
@@ -154,7 +164,12 @@ def _spans(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, A
     if resources is None and _get(record, "scopeSpans", "scope_spans", "spans") is not None:
         resources = [record]
     if resources is None:
-        yield record, _attributes(_get(_get(record, "resource"), "attributes"))
+        shared = _get(record, "ResourceAttributes") or _get(_get(record, "resource"), "attributes")
+        yield (
+            record,
+            _attributes(shared)
+            | {SHARED.sub("", name, count=1): value for name, value in record.items() if SHARED.match(name)},
+        )
         return
     for resource in _list(resources):
         shared = _attributes(_get(_get(resource, "resource"), "attributes"))
@@ -169,46 +184,66 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,19}", value) else value
 
 
+TRACE = ("traceId", "trace_id", "context.trace_id", "TraceId")
+SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
+STATUS = ("status_code", "status.code", "statusCode", "StatusCode")
+STARTS = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime", "Timestamp", "timestamp", "time")
+ENDS = ("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime")
+NAMED = ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "ai.model.id")
+
+
+def _flattened(span: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a span whose names were laid flat, as tables of spans have them."""
+    return {
+        re.sub(r"^(span_?)?attributes\.", "", name, flags=re.IGNORECASE): value
+        for name, value in span.items()
+        if not isinstance(value, dict | list)
+        and name not in (*TRACE, *SPAN, *STATUS, *STARTS, *ENDS)
+        and not SHARED.match(name)
+    }
+
+
 def _otel(records: Sequence[Record], ignored: Counter[str]) -> Iterator[Row]:
     above: dict[str, str] = {}
     ignored["\0parents"] = above  # type: ignore[assignment]
     for label, number, record in records:
         for span, shared in _spans(record):
             context = _get(span, "context") or {}
-            trace = str(_get(span, "traceId", "trace_id") or _get(context, "trace_id", "traceId") or "")
-            own = str(_get(span, "spanId", "span_id") or _get(context, "span_id", "spanId") or "")
-            parent = str(_get(span, "parentSpanId", "parent_span_id", "parent_id") or "")
+            trace = str(_get(span, *TRACE) or _get(context, *TRACE) or "")
+            own = str(_get(span, *SPAN) or _get(context, *SPAN) or "")
+            parent = str(_get(span, "parentSpanId", "parent_span_id", "parent_id", "ParentSpanId") or "")
             key, up = (f"{trace}/{own}" if own else ""), (f"{trace}/{parent}" if parent.strip("0") else "")
             above[key] = up
-            row = shared | flat(_attributes(_get(span, "attributes")))
+            told = _get(span, "attributes", "SpanAttributes")
+            row = shared | (flat(_attributes(told)) if told is not None else _flattened(span))
             operation = str(_get(row, "gen_ai.operation.name", "llm.request.type") or "").lower()
             used = any(TOKENS.search(name) and value is not None for name, value in row.items())
-            model = any(_get(row, name) for name in ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name"))
+            model = any(_get(row, name) for name in NAMED)
             if not used and not (operation in CALLS or (model and operation not in NO_CALLS)):
                 ignored["spans of tools and agents" if operation else "spans of no model"] += 1
                 continue
-            code = _get(_get(span, "status"), "code", "status_code")
+            code = _get(_get(span, "status"), "code", "status_code") or _get(span, *STATUS)
             row |= {
                 "span.key": key or None,
-                "span.start": _whole(
-                    _get(span, "startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
-                ),
-                "span.end": _whole(_get(span, "endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime")),
+                "span.start": _whole(_get(span, *STARTS)),
+                "span.end": _whole(_get(span, *ENDS)),
                 "span.status": "error" if str(code).upper() in ("2", "ERROR", "STATUS_CODE_ERROR") else "ok",
             }
             yield label, number, row, key, up
 
 
 def _parsed(value: Any) -> Any:
-    """Text that holds a JSON object or list, as that; anything else as it is."""
+    """Text that holds a JSON object or list (or Python's spelling of it), as that; anything else as it is."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return read(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
     return value
 
 
+NOUGHT = ("", "None", "0", "0.0")
 CLASSES = (
     (r"total", "total"),
     (r"reasoning|thinking|thoughts", "reasoning"),
@@ -233,7 +268,7 @@ def _langfuse(records: Sequence[Record], ignored: Counter[str]) -> Iterator[Row]
             row = flat({name: value for name, value in one.items() if name not in ("input", "output")})
             details = _get(one, "usageDetails", "usage_details")
             usage = _get(one, "usage")
-            told = details if isinstance(details, dict) and details else usage if isinstance(usage, dict) else {}
+            told = flat(details if isinstance(details, dict) and details else usage if isinstance(usage, dict) else {})
             if not told:
                 names = {"input": ("promptTokens", "inputTokens"), "output": ("completionTokens", "outputTokens")}
                 told = {key: _get(one, *old, *(_snake(name) for name in old)) for key, old in names.items()}
@@ -241,6 +276,8 @@ def _langfuse(records: Sequence[Record], ignored: Counter[str]) -> Iterator[Row]
             row = {
                 name: value for name, value in row.items() if not re.match(r"usage(_?details)?\.", name, re.IGNORECASE)
             }
+            if all(str(value) in NOUGHT for key, value in told.items() if key != "unit"):
+                told = {}  # what Langfuse writes where nobody told it the usage
             row |= _by_class(told, row)
             unit = str(_get(usage, "unit") or "TOKENS").upper()
             kind = str(one.get("type") or "GENERATION").upper()
@@ -265,13 +302,19 @@ def _snake(name: str) -> str:
 def _by_class(told: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     """Langfuse's usage details by class; keys share nothing. A value that is no number is left for the reader to name."""
     out: dict[str, Any] = {}
+    timed = [one for key, one in told.items() if re.search(r"(5m|1h)", key.lower()) and isinstance(one, int | float)]
     for key, value in told.items():
-        name = next((one for pattern, one in CLASSES if re.search(pattern, key.lower())), None)
+        last = key.lower().rpartition(".")[2]
+        name = next((one for pattern, one in CLASSES if re.search(pattern, last)), None)
         if value is None or key == "unit" or re.search("cost", key, re.IGNORECASE):
             continue
+        if name == "write" and "5m" not in last and value == sum(timed) and timed:
+            continue  # both times of writing together, which stand beside it
         if name is None:
             row[f"usageDetails.{key}"] = value
             continue
+        if "audio" in last:
+            row["langfuse.audio"] = row.get("langfuse.audio") or value
         before = out.get(f"langfuse.{name}")
         whole = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (before or 0, value))
         out[f"langfuse.{name}"] = value if before is None or not whole else before + value
@@ -324,9 +367,11 @@ def _mlflow_span(span: dict[str, Any], shared: dict[str, Any], trace: str) -> tu
     attributes = {name: _unquoted(value) for name, value in _attributes(_get(span, "attributes")).items()}
     usage = attributes.pop("mlflow.chat.tokenUsage", None)
     kind = str(attributes.pop("mlflow.spanType", _get(span, "span_type") or "")).upper()
-    for name in ("mlflow.spanInputs", "mlflow.spanOutputs", "mlflow.chat.messages", "mlflow.chat.tools"):
+    said = [attributes.pop(name, None) for name in ("mlflow.spanOutputs", "mlflow.spanInputs")]
+    for name in ("mlflow.chat.messages", "mlflow.chat.tools"):
         attributes.pop(name, None)
-    row = shared | flat(attributes)
+    models = [_get(each, "model") for each in said]
+    row = shared | flat(attributes) | {"span.model": next((one for one in models if isinstance(one, str)), None)}
     if isinstance(usage, dict):
         row |= {f"usage.{name}": value for name, value in usage.items()}
     if kind not in MODELS and not any(TOKENS.search(name) for name in row):
@@ -360,9 +405,13 @@ def as_records(raw: Raw) -> list[Record]:
     lists = {name: values.to_pylist() for name, values in raw.columns.items()}
     where = zip(raw.source.to_pylist(), raw.row.to_pylist(), strict=True)
     return [
-        (label, number, {name: _parsed(values[place]) or None for name, values in lists.items()})
+        (label, number, {name: _filled(_parsed(values[place])) for name, values in lists.items()})
         for place, (label, number) in enumerate(where)
     ]
+
+
+def _filled(value: Any) -> Any:
+    return None if isinstance(value, str | dict | list) and not value else value
 
 
 __all__ = ["FORMATS", "as_records", "detect", "raw_of", "tables"]

@@ -19,9 +19,10 @@ from workbench.errors import WorkbenchError, nearest
 from workbench.tables.usage import EXCEPTIONS, GPU_HOURS, gpu_hours_table
 from workbench.tables.usage_named import Found, Named, Raw, aliases
 from workbench.tables.usage_records import columns, files, flat, records, tables
-from workbench.tables.usage_values import Values, moments, numbers
+from workbench.tables.usage_values import Values, moments, numbers, texts
 
 HOUR = 3.6e9  # microseconds
+MOST = 1e9  # hours of one claim: beyond, they are none
 OF_HOUR = {"hours": 1.0, "minutes": 60.0, "seconds": 3600.0}
 OF_KWH = {"energy_kwh": 1.0, "energy_wh": 1e3, "energy_j": 3.6e6, "energy_mj": 3.6e9}  # mj: thousandths of a joule
 TEXTS = ("node", "gpu", "gpu_model", "owner", "tenant", "model")
@@ -49,9 +50,9 @@ class GpuHours:
 def read_gpu_hours(source: str | PathLike[str]) -> GpuHours:
     """Who held and who used which GPU for how long, from a table or from the samples of the DCGM exporter.
 
-    A row needs a start, and an end or hours: without an end it is start + hours / share. Hours held are those told, else
-    share x length; hours used are those told, else utilisation x hours held, else null (not measured). share is told as
-    such, in percent, in MIG slices of seven, or as one of so many time-slice replicas; 1 where nothing is said.
+    A row needs a start, and an end or hours: without an end it is start + hours / (GPUs x share). Hours held are those told,
+    else GPUs x share x length; hours used are those told, else utilisation x hours held, else null (not measured). share is
+    told as such, in percent, in MIG slices of seven, or as one of so many time-slice replicas; 1 where nothing is said.
 
     Raises WorkbenchError for a source that does not exist, without a start, or of which no GPU-hours can be told.
 
@@ -73,24 +74,27 @@ def read_gpu_hours(source: str | PathLike[str]) -> GpuHours:
         have = ", ".join(repr(one) for one in list(raw.columns)[:8]) or "none"
         raise WorkbenchError(f"no column of {name!r} tells when GPUs were held; there are {have}: name one start")
     share = _share(named, found, units)
+    many = _filled(_number(named, found, "gpus", units, "GPUs"), _slurm(named, units))
+    many = np.where(np.isnan(many), 1.0, many)
     held = _hours(named, found, "allocated", units)
-    if np.isnan(end).all() and np.isnan(held).all():
+    if named.rows and np.isnan(end).all() and np.isnan(held).all():
         raise WorkbenchError(
             f"{name!r} tells neither an end nor hours of GPUs: "
             f"{nearest('gpu_hours', [*aliases()['gpu_hours']['number']['allocated_hours'], 'end'])}"
         )
     if (np.isnan(end) & ~np.isnan(held)).any():
-        units["end"] = "start + hours / share, where none is said"
-    end = np.where(np.isnan(end), start + held / np.where(share > 0, share, 1.0) * HOUR, end)
+        units["end"] = "start + hours / (GPUs x share), where none is said"
+    wide = share * many
+    end = np.where(np.isnan(end), start + held / np.where(wide > 0, wide, 1.0) * HOUR, end)
     length = (end - start) / HOUR
     if (np.isnan(held) & ~np.isnan(length)).any():
-        units["allocated_hours"] = "share x length, where none is said"
-    held = np.where(np.isnan(held), share * length, held)
+        units["allocated_hours"] = "GPUs x share x length, where none is said"
+    held = np.where(np.isnan(held), wide * length, held)
     used = _used(named, found, held, units)
     kwh = np.full(named.rows, np.nan)
     for key, size in OF_KWH.items():
         kwh = _filled(kwh, _number(named, found, key, units, key.removeprefix("energy_")) / size)
-    _lost(found, start, end, held)
+    _lost(found, start, end, held, share)
     kind = _kind(named)
     taken = {key: named.text(key) for key in TEXTS}
     whole = gpu_hours_table(
@@ -165,7 +169,7 @@ def _number(named: Named, found: Found, key: str, units: dict[str, str], unit: s
         value, _, wrong = numbers(named.raw.columns[name])
         found.add(wrong, "wrong type", name, named.raw.columns[name])
         found.add(~wrong & (value < 0), "negative count", name, named.raw.columns[name])
-        unit_ = unit if unit != "unsaid" else _shown(value)
+        unit_ = unit if unit != "unsaid" else _shown(value, key == "share")
         units[name] = f"{unit_} by its name" if unit != "unsaid" else unit_
         if unit_.startswith("unsaid"):
             named.taken.discard(name)
@@ -175,9 +179,11 @@ def _number(named: Named, found: Found, key: str, units: dict[str, str], unit: s
     return out
 
 
-def _shown(value: Values) -> str:
+def _shown(value: Values, shared: bool = False) -> str:
     """Whether a share without a unit is of 1 or of 100, by its values."""
     some = value[np.isfinite(value)]
+    if shared and 1 < some.max(initial=0) <= 16:
+        return "unsaid: above 1 and at most 16, which may be percent or GPUs; name the column share_percent or gpus"
     if (some > 1).any():
         return "percent, since some are above 1"
     if len(some) and (some == np.round(some)).all() and (some == 1).any() and not (some == 1).all():
@@ -194,6 +200,18 @@ def _share(named: Named, found: Found, units: dict[str, str]) -> Values:
     return np.where(np.isfinite(share), share, 1.0)
 
 
+def _slurm(named: Named, units: dict[str, str]) -> Values:
+    """The GPUs of Slurm's lists of resources ("cpu=8,gres/gpu=4"), NaN where there is no such list."""
+    out = np.full(named.rows, np.nan)
+    for name in named.names("text", "tres"):
+        words = texts(named.raw.columns[name])
+        count = pc.extract_regex(words, r"gres/gpu=(?P<gpus>\d{1,6})")
+        number = pc.cast(pc.coalesce(pc.struct_field(count, "gpus"), pa.scalar("0")), pa.float64())
+        out = _filled(out, np.where(pc.equal(words, ""), np.nan, number))
+        units[name] = "GPUs by its name"
+    return out
+
+
 def _hours(named: Named, found: Found, what: str, units: dict[str, str]) -> Values:
     out = np.full(named.rows, np.nan)
     for unit, size in OF_HOUR.items():
@@ -207,12 +225,14 @@ def _used(named: Named, found: Found, held: Values, units: dict[str, str]) -> Va
     return _filled(used, _number(named, found, "used_percent", units, "percent") * held)
 
 
-def _lost(found: Found, start: Values, end: Values, held: Values) -> None:
+def _lost(found: Found, start: Values, end: Values, held: Values, share: Values) -> None:
     """Rows that cannot be shared out: no time, no length, or an end before the start."""
     for rows, reason, name in (
         (np.isnan(start), "time missing", "start"),
         (~np.isnan(start) & np.isnan(held), "usage missing", "hours"),
         (end < start, "clock jump", "end"),
+        (share > 1 + 1e-9, "wrong type", "share"),
+        (~(held <= MOST), "wrong type", "hours"),
     ):
         fresh = rows & ~found.aside
         found.add(fresh, reason, name)

@@ -19,7 +19,7 @@ from workbench.tables.usage_values import Values, counts, texts
 
 # What the answers of model APIs wrap their usage in.
 WRAPPING = re.compile(
-    r"^((response|body|data|result|output)\.)*((usage|usage_?metadata|token_?usage)\.)?", re.IGNORECASE
+    r"^((response|body|data|result|output|input|message)\.)*((usage|usage_?metadata|token_?usage)\.)?", re.IGNORECASE
 )
 
 

@@ -130,7 +130,7 @@ def numbers(values: pa.Array) -> Read:
     missing = _true(pc.equal(words, ""))
     good = _true(pc.match_substring_regex(words, NUMBER)) & (not at.is_boolean(values.type))
     found = pc.if_else(pa.array(good), words, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return found, missing, ~missing & ~good
+    return found, missing, ~missing & (~good | np.isinf(found))
 
 
 def _per_second(type_: pa.DataType) -> int:
