@@ -77,6 +77,20 @@ def test_rules_are_chosen_by_name_kind_and_country():
         ("id_announced", "123456782", "123456787"),  # Australia
         ("fr_nir", "255081416802538", "255081416802539"),
         ("in_aadhaar", "234123412346", "234123412347"),
+        ("br_cnpj", "16.727.230/0001-97", "16.727.230/0001-96"),
+        ("mx_curp", "BOXW310820HNERXN09", "BOXW310820HNERXN08"),
+        ("cl_rut", "12.531.909-2", "12.531.909-3"),
+        ("ar_cuit", "20-05536168-2", "20-05536168-3"),
+        ("ru_snils", "112-233-445 95", "112-233-445 96"),
+        ("lv_code", "161175-19997", "161175-19998"),
+        ("hk_id", "A123456(3)", "A123456(4)"),
+        ("tw_id", "A123456789", "A123456788"),
+        ("id_announced", "9434765870", "9434765871"),  # Great Britain
+        ("id_announced", "33392005961", "33392005962"),  # Croatia
+        ("id_announced", "36805280109", "36805280108"),  # Estonia
+        ("id_announced", "01013099997", "01013099999"),  # Greece
+        ("id_announced", "123456789047", "123456789037"),  # Russia
+        ("id_announced", "1630615123457", "1630615123458"),  # Romania
     ],
 )
 def test_checksums_by_published_examples(check, good, bad):

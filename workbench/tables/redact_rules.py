@@ -121,9 +121,7 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
     prefilter = table.get("prefilter") or re.sub(r"\(\?P<\w+>", "(?:", table["pattern"])
     words = table.get("context", [])
     if words:
-        pattern = rf"\b(?i:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})\b" + (
-            table.get("gap", r"[^0-9A-Za-z]{0,12}") + pattern
-        )
+        pattern = _words(words) + table.get("gap", r"[^0-9A-Za-z]{0,12}") + pattern
         prefilter = table.get("prefilter") or announced(words)
     rule = Rule(
         name=table["name"],
@@ -145,8 +143,22 @@ def announced(words: Sequence[str]) -> str:
     >>> announced(["tel"])
     '\\\\b(?:[Tt][Ee][Ll])[^0-9A-Za-z][^0-9]*[0-9]'
     """
-    anywhere = "|".join("".join(_either(letter) for letter in word) for word in words)
-    return rf"\b(?:{anywhere})[^0-9A-Za-z][^0-9]*[0-9]"
+    latin, other = (["".join(map(_either, one)) for one in some] for some in _by_script(words))
+    parts = [*([rf"\b(?:{'|'.join(latin)})[^0-9A-Za-z]"] if latin else []), *other]
+    return (parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})") + "[^0-9]*[0-9]"
+
+
+def _words(words: Sequence[str]) -> str:
+    """The pattern of any of these words in any case; what stands at their edges is no ASCII letter where they are ASCII."""
+    latin, other = ("|".join(map(re.escape, sorted(some, key=len, reverse=True))) for some in _by_script(words))
+    parts = [*([rf"\b(?i:{latin})\b"] if latin else []), *([f"(?i:{other})"] if other else [])]
+    return f"(?:{'|'.join(parts)})"
+
+
+def _by_script(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words that begin and end in ASCII, where RE2 and libcudf know the edge of a word, and others."""
+    latin = [one for one in words if (one[0] + one[-1]).isascii()]
+    return latin, [one for one in words if one not in latin]
 
 
 def _either(letter: str) -> str:

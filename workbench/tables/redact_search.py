@@ -166,11 +166,12 @@ def _of_rule(
         if check is not None:
             for k in np.flatnonzero(good):
                 value = view[start[k] : end[k]].tobytes().decode("utf-8", "replace")
-                end[k] = start[k] + check(value)
+                end[k] = start[k] + len(value[: check(value)].encode())
             good &= end > start
             if rule.edges:
                 good &= ~((end < offsets[rows + 1]) & edges[view[np.minimum(end, len(view) - 1)]])
         found.append((rows[good], start[good], end[good]))
+        good |= barred & (end > start)  # what is barred is passed over whole, or its rest would be found
         low = np.where(good, end, start)
         for k in np.flatnonzero(~good):
             low[k] = _after(data, int(start[k]), int(high[k]))
