@@ -1,5 +1,7 @@
 """Sides that do not fit each other, columns with nothing in them: a sentence or a verdict, never a traceback or a NaN."""
 
+import json
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -58,6 +60,7 @@ def test_renamed_values_are_told_as_likely_renames():
     new["c"] = new["c"].replace({"eu-west": "EU-West", "ap": "apac"})
     told = judged(old, new)
     assert told.loc["c", "verdict"] == "drifted"
+    assert (told.loc["c", "cells"], json.loads(told.loc["c", "edges"])[-1]) == (6, "(rare values)")
     assert told.loc["c", "new_share"] == pytest.approx(0.7, abs=0.03)
     assert told.loc["c", "lost_share"] == pytest.approx(0.7, abs=0.03)
     row = told.reset_index().query("column == 'c'").iloc[0]
@@ -89,6 +92,7 @@ def test_constant_empty_and_missing_columns():
     assert same.loc["e", ["verdict", "why"]].tolist() == ["not evaluated", "no values on either side"]
     moved = judged(rows(k=1.0, e=1.5), rows(seed=1, k=2.0, e=none))
     assert moved.loc["k", ["verdict", "ks"]].tolist() == ["drifted", 1.0]
+    assert same.loc["k", ["cramer_von_mises", "cramer_von_mises_p", "anderson_darling"]].tolist() == [0, 1, 0]
     assert moved.loc["e", ["verdict", "by"]].tolist() == ["drifted", "missing"]
     came = judged(rows(e=none), rows(seed=1, e=1.5))
     assert came.loc["e", ["verdict", "by"]].tolist() == ["drifted", "missing"]
@@ -151,6 +155,14 @@ def test_the_results_are_read_by_sql(tmp_path):
     assert low < excess < high
     assert p < 1e-50
     assert told[1][:2] == ("c", "eu-west")
+    ends = duckdb.sql(
+        f"select cells, edges from '{path}' where segment = '' and metric in ('ks', 'psi') order by metric"
+    )
+    (bins, ends), (groups, edges) = [(cells, json.loads(edges)) for cells, edges in ends.fetchall()]
+    assert (len(ends), len(edges), groups) == (2, 11, 10)
+    assert bins > 1_000
+    assert (edges[0], edges[-1]) == tuple(ends)
+    assert edges == sorted(edges)
     names = duckdb.sql(f"select distinct metric from '{path}'").df()["metric"]
     assert {"hellinger", "l_infinity", "wasserstein_scaled", "cramer_v", "cramer_von_mises", "missing_change"} <= set(
         names

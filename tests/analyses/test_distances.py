@@ -181,6 +181,29 @@ def test_what_an_empty_cell_is_given_is_said():
     assert far.kullback_leibler([50, 50, 0, 0], [50, 25, 25, 0], floor=1e-4) == far.kullback_leibler(a, b, floor=1e-4)
 
 
+def test_cramer_von_mises_keeps_its_word_with_ties():
+    """Where nothing is tied it is scipy's; with ties scipy's T is large though nothing moved, and ours is not."""
+    from scipy.stats import cramervonmises_2samp
+
+    from workbench.analyses import significance as tests
+
+    rng = np.random.default_rng(8)
+    for n, m in ((9, 30), (200, 50)):
+        x, y = rng.normal(size=n), rng.normal(0.2, 1, m)
+        told, wanted = tests.cramer_von_mises(*counts_of(x, y)[1:]), cramervonmises_2samp(x, y, method="asymptotic")
+        assert (told.statistic, told.p) == (pytest.approx(wanted.statistic), pytest.approx(wanted.pvalue))
+    for shares in (np.full(2, 0.5), np.full(5, 0.2), np.array([0.8, 0.05, 0.05, 0.1])):
+        a, b = rng.multinomial(500, shares, 2_000), rng.multinomial(300, shares, 2_000)
+        told = tests.cramer_von_mises(a, b)
+        assert [np.mean(told.p <= level) for level in (0.5, 0.05, 0.01)] == pytest.approx(
+            [0.5, 0.05, 0.01], rel=0.3, abs=0.007
+        )
+        assert told.statistic.mean() == pytest.approx(tests.cramer_von_mises_noise(a, b).mean(), rel=0.1)
+        ranks = [np.repeat(np.arange(len(shares)), one[0]) for one in (a, b)]
+        assert cramervonmises_2samp(*ranks).pvalue < 0.01
+    assert tests.cramer_von_mises([5, 0], [7, 0]).statistic == 0
+
+
 def test_tests_of_scipy_and_of_papers():
     """Scholz and Stephens 1987 (two forms of A^2), Conover 1971 (Cramer-von Mises), scipy's contingency tables."""
     from scipy.stats import chi2_contingency

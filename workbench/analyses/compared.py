@@ -2,7 +2,7 @@
 
 Cells of numbers are the bins that both cubes share, in the order of values; KS, Wasserstein and Cramer-von Mises see all
 of them, the others at most ten groups of about equal share of the reference's rows (`distances.equal_parts`). Cells of
-text are values, those below 0.5 % together in one. Missing, NaN and infinite values are told by their shares.
+text are values, those below 0.5 % of both sides together in one. Missing, NaN and infinite values are told by their shares.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workbench.analyses import compat as other_tools
 from workbench.analyses import distances as far
 from workbench.analyses import significance as tests
 from workbench.analyses.intervals import excess_interval, standard_error
-from workbench.analyses.pairs import Pair, nothing, paired, pooled
+from workbench.analyses.pairs import Pair, edges_of_numbers, edges_of_text, frequent, nothing, paired, pooled
 from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, levels, window_labels
 from workbench.analyses.shares import share_noise, share_p
 from workbench.errors import WorkbenchError
@@ -27,6 +27,13 @@ ENDS = ("", "_noise", "_excess", "_p")
 SPAN = ("_low", "_high")  # the 95 % interval of the excess
 DISTANCES = ("ks", "psi", "jensen_shannon", "total_variation", "wasserstein")
 MORE = ("wasserstein_scaled", "hellinger", "l_infinity", "cramer_v", "cramer_von_mises", "anderson_darling")
+ORDERED = (
+    "ks",
+    "wasserstein",
+    "wasserstein_scaled",
+    "cramer_von_mises",
+    "anderson_darling",
+)  # over all cells that there are
 OUTSIDE = ("new_share", "lost_share", "below_share", "above_share")
 
 
@@ -48,8 +55,9 @@ def compare(
     Returns one row a (window, segment, column): the counts of both sides, every distance with its noise, excess, the 95 %
     interval of the excess (low, high) and p where they have one (NaN where they have none), `metric` and `distance` (KS
     for numbers, total variation for text), the changes of the missing, NaN and infinite shares, the shares of new, lost
-    and out-of-range values, evaluated, and why not. Window "" is all current windows together. A column of one side only
-    is a row that is not evaluated and says so.
+    and out-of-range values, the cells of which the ordered distances (cells, edges) and the others (cells_few, edges_few)
+    were taken (as `pairs.edges_of_numbers`, or `edges_of_text`), evaluated, and why not. Window "" is all current windows
+    together. A column of one side only is a row that is not evaluated and says so.
     Raises WorkbenchError when the segments differ or no column is on both sides.
     """
     if levels(reference) != levels(current):
@@ -153,10 +161,20 @@ def _compared(pair: Pair, counts: tuple[Any, Any] | None, size: int, least: int,
         at = None if text else pair.at
         seen = told["values_current"] > 0
         told |= other_tools.columns(compat, chunks, b, at, seen if not why else np.zeros(size, dtype=bool))
+    told |= {"cells": 0, "edges": "", "cells_few": 0, "edges_few": ""}
+    groups = None
+    if not why and a.sum() and b.sum():
+        if text:
+            told["cells"], told["edges"] = edges_of_text(pair.at[frequent(a, b[-1])])
+            told["cells_few"], told["edges_few"] = told["cells"], told["edges"]
+        else:
+            groups = far.equal_parts(a)
+            told["cells"], told["edges"] = edges_of_numbers(pair.at)
+            told["cells_few"], told["edges_few"] = edges_of_numbers(pair.at, groups)
     if text and not why:
         a, b, why = pooled(a, b, pair.at == OTHER)
     usable = not why and a.sum() and b.sum()
-    told |= measures(a, b, None if text else pair.at) if usable else {}
+    told |= measures(a, b, None if text else pair.at, groups) if usable else {}
     for name in (f"{one}{end}" for one in (*DISTANCES, *MORE) for end in (*ENDS, *SPAN)):
         told.setdefault(name, np.nan)
     told["why"] = [why or ("" if n >= least else f"only {n:.0f} values, {least} needed") for n in few]
@@ -228,6 +246,6 @@ def _more_of_numbers(a: Any, b: Any, at: Any, w: Any, noise: Any, error: Any) ->
         unit = np.where(unit > 0, unit, np.nan)
         told = measured("wasserstein_scaled", w / unit, noise / unit, np.nan, error / unit)
         mises = tests.cramer_von_mises(a, b)
-        told |= measured("cramer_von_mises", mises.statistic, (1 + 1 / (a.sum(-1) + b.sum(-1))) / 6, mises.p)
+        told |= measured("cramer_von_mises", mises.statistic, tests.cramer_von_mises_noise(a, b), mises.p)
         tails = tests.anderson_darling_two(a, b)
         return told | measured("anderson_darling", tails.statistic, np.zeros_like(tails.statistic), tails.p)

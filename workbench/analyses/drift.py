@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.analyses.compared import DISTANCES, ENDS, EXTRA, MORE, OUTSIDE, compare
+from workbench.analyses.compared import DISTANCES, ENDS, EXTRA, MORE, ORDERED, OUTSIDE, compare
 from workbench.analyses.compat import TOOLS
 from workbench.analyses.pairs import paired
 from workbench.analyses.parts import say_share, say_span, say_window, segment_axes, window_labels
@@ -149,7 +149,9 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     segment_key and segment_value; of a distance its noise (what sampling alone gives), excess over it, low and high (95 %
     interval of the excess), p and p_adjusted (empty where a metric has none); verdict of the column in that window and
     segment, and the verdict of a tool that `compare` was asked to reproduce, under its name; n and n_reference,
-    the values that were compared (the rows, for the shares of missing, NaN and infinite).
+    the values that were compared (the rows, for the shares of missing, NaN and infinite); cells, how many cells a distance was
+    taken over, and their edges as JSON (the first and last value of all bins for the ordered distances, every edge for the
+    others, the values of text), 0 and "" where a metric has none.
     """
     keys = ["window", "reference", "segment", "column"]
     theirs = [f"{tool}_{what}" for tool in TOOLS for what in ("value", "threshold")]
@@ -191,7 +193,24 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     told |= {key: one[row] for key, one in more.items() if key != "verdict"}
     told |= {end: table[kept] for end, table in about.items()} | {"p_adjusted": adjusted[kept]}
     told |= {"verdict": more["verdict"][row], "n": n[kept], "n_reference": n_reference[kept]}
+    told |= _edges(judged, names, which, row)
     return pd.DataFrame(told | {name: one[row] for name, one in labels.items()})
+
+
+def _edges(judged: pd.DataFrame, names: Sequence[str], which: Any, row: Any) -> dict[str, Any]:
+    """The cells and edges of each metric (`names`[`which`]) of each row of `judged`."""
+    kind = np.array([1 if name in ORDERED else 2 if name in (*DISTANCES, *MORE) else 0 for name in names])[which]
+    main = np.where(np.isin(judged["metric"], ORDERED), 1, 2)[row] if "metric" in judged else np.zeros(len(row))
+    kind = np.where(np.array([name == "distance" for name in names])[which], main, kind)
+    told = {"cells": np.zeros(len(row), "int64"), "edges": np.full(len(row), "", dtype=object)}
+    for of, end in ((1, ""), (2, "_few")):
+        for name, all_of_it in told.items():
+            here = (
+                f"{name}{end}" if f"{name}{end}" in judged else name
+            )  # one reference has all, others the main distance
+            if here in judged:
+                all_of_it[kind == of] = judged[here].to_numpy()[row[kind == of]]
+    return told
 
 
 def chosen(judged: pd.DataFrame, limit: int = 6) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 from workbench.analyses.distances import together
 from workbench.analyses.parts import WINDOW, bins, groups, levels, segment_axes, segment_name, tops, uncounted
 
-RARE = 0.005  # text values below this share in the reference and in every window are compared as one
+RARE = 0.005  # text values below this share of both sides together are compared as one
 MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
 
 
@@ -99,14 +100,42 @@ def paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> Pair:
     return Pair(kinds[1], old, new, at, "" if len(at) else "no values on either side")
 
 
+def frequent(a: Any, b: Any) -> Any:
+    """Which text values are cells of their own (bool): those with a share of `RARE` of the rows of both sides together.
+
+    a, b: counts of all reference rows and of all current ones. Only their sum decides, since rows that one distribution gave
+    to the two sides by chance must not decide by side: values kept for being frequent on one side would seem to have moved.
+    """
+    both = a + b
+    return both >= RARE * max(both.sum(), 1)
+
+
 def pooled(a: Any, b: Any, other: Any) -> tuple[Any, Any, str]:
-    """Counts of text values with the rare ones as one cell; and why they cannot be compared, if so."""
+    """Counts of text values with the rare ones as one cell; and why they cannot be compared, if so.
+
+    a, b: counts of the reference, and of windows of which the last one is all of them together.
+    """
     total = a.sum()
     if total and (a[other].sum() > MANY * total or (a > 0).sum() > MANY * total):
         return a, b, "nearly every row has its own value"
-    rows = b.sum(-1, keepdims=True)
-    shares = np.divide(b, rows, out=np.zeros_like(b), where=rows >= 100).max(0)
-    keep = np.maximum(a / max(total, 1), shares) >= RARE
+    keep = frequent(a, b[-1])
     if total and a[~keep].sum() > MANY * total:
         return a, b, "most rows hold a value that is rare"
     return np.append(a[keep], a[~keep].sum()), np.column_stack([b[:, keep], b[:, ~keep].sum(-1)]), ""
+
+
+def edges_of_text(values: Any) -> tuple[int, str]:
+    """How many cells a text column was compared over, and what they hold as JSON; the last one is that of rare values."""
+    return len(values) + 1, json.dumps([*map(str, values), "(rare values)"], ensure_ascii=False)
+
+
+def edges_of_numbers(at: Any, groups: Any = None) -> tuple[int, str]:
+    """How many cells a number was compared over, and their edges as JSON: the lowest value of each of the `groups` and the
+    highest of the last one; without groups the lowest and the highest value of all cells.
+
+    >>> edges_of_numbers(np.array([1.0, 2.0, 4.0, 9.0]), np.array([0, 0, 1, 1]))
+    (2, '[1.0, 4.0, 9.0]')
+    """
+    starts = np.flatnonzero(np.diff(groups, prepend=-1)) if groups is not None else [0]
+    told = [float(f"{x:.12g}") for x in (*np.asarray(at)[starts], at[-1])]
+    return (len(at) if groups is None else len(starts)), json.dumps(told)

@@ -19,7 +19,7 @@ import xarray as xr
 
 from workbench.analyses import distances as far
 from workbench.analyses.lateness import late, windows
-from workbench.analyses.pairs import MANY, RARE, Pair, paired
+from workbench.analyses.pairs import MANY, Pair, edges_of_numbers, edges_of_text, frequent, paired
 from workbench.analyses.parts import OTHER, WINDOW, by_segment, groups, levels, segment_name
 from workbench.analyses.seasons import KINDS, Asked, Plan, plan
 from workbench.analyses.shares import share_noise, share_p
@@ -76,14 +76,16 @@ def compare(
         tables = {} if pair.why else _tables(pair, cube)
         parts = {key: counts[key].values[:, :, known.index(column)].astype("float64") for key in EXTRA}
         for i, name in enumerate(names):
-            table, why = tables.get(name), pair.why
-            if table is not None and pair.kind == "text":
-                table, why = _pooled(table, pair.at == OTHER)
+            table, why, cells = tables.get(name), pair.why, (0, "")
+            if table is not None and not why:
+                table, why, cells = (
+                    _pooled(table, pair.at) if pair.kind == "text" else (table, why, edges_of_numbers(pair.at))
+                )
             for kind in kinds:
                 out = bad[kind].get(column)
                 weights = plain[kind, name] if out is None else _weights(made, kind, rows[i], out)
                 one: dict[str, Any] = {"window": made.labels, "reference": made.spans[kind], "reference_kind": kind,
-                                       "segment": name, "column": column, "kind": pair.kind,
+                                       "segment": name, "column": column, "kind": pair.kind, "cells": cells[0], "edges": cells[1],
                                        "matched": weights[2]}  # fmt: skip
                 one |= _shares({key: part[i] for key, part in parts.items()}, rows[i], *weights[:2], least)
                 stand = [*zip(made.why[kind], weights[2], strict=True)]
@@ -272,22 +274,19 @@ def _tables(pair: Pair, cube: xr.Dataset) -> dict[str, Any]:
     return told
 
 
-def _pooled(table: Any, other: Any) -> tuple[Any, str]:
-    """Counts of text values with the rare ones as one cell; and why they cannot be compared, if so."""
+def _pooled(table: Any, at: Any) -> tuple[Any, str, tuple[int, str]]:
+    """Counts of text values with the rare ones as one cell; why they cannot be compared, if so; and the cells."""
     from scipy import sparse
 
-    total = table.sum(0)
+    total, other = table.sum(0), at == OTHER
     rows = total.sum()
     if rows and (total[other].sum() > MANY * rows or (total > 0).sum() > MANY * rows):
-        return table, "nearly every row has its own value"
-    of_window = table.sum(1)
-    heavy = sparse.csr_array(np.divide(1.0, of_window, out=np.zeros(len(of_window)), where=of_window >= 100)[:, None])
-    shares = (table * heavy).max(0).toarray().ravel() if table.nnz else np.zeros(len(total))
-    keep = np.maximum(total / max(rows, 1), shares) >= RARE
+        return table, "nearly every row has its own value", (0, "")
+    keep = frequent(total, 0)
     if rows and total[~keep].sum() > MANY * rows:
-        return table, "most rows hold a value that is rare"
+        return table, "most rows hold a value that is rare", (0, "")
     rest = sparse.csr_array(table[:, np.flatnonzero(~keep)].sum(1)[:, None])
-    return sparse.csr_array(sparse.hstack([table[:, np.flatnonzero(keep)], rest])), ""
+    return sparse.csr_array(sparse.hstack([table[:, np.flatnonzero(keep)], rest])), "", edges_of_text(at[keep])
 
 
 def by_kind(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:

@@ -134,8 +134,10 @@ def ks_exact(reference: npt.ArrayLike, current: npt.ArrayLike, alternative: str 
 def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
     """Cramer and von Mises' two-sample test: T = n m / (n + m)^2 times the sum of (F - G)^2 over all values; p of its limit law.
 
-    Range above 0; near 1/6 when nothing moved (never exactly 0), and growing with the sample sizes otherwise. Cells: ordered,
-    all that there are; tied values take their mean rank. Empty cells change nothing. Few values: `cramer_von_mises_exact`.
+    Range 0 upwards; 0: the same shares. Samples of one distribution give `cramer_von_mises_noise`, 1/6 without ties, and what
+    moved grows with the sample sizes. Cells: ordered, all that there are. Empty cells change nothing. Without ties this is
+    scipy's cramervonmises_2samp (method="asymptotic"); with ties scipy's ranks make T large though nothing moved, so here T
+    stays the sum and its mean and variance are those of the tied values. Few values: `cramer_von_mises_exact`.
     Anderson, Ann. Math. Stat. 33, 1962; the limit law after Csorgo and Faraway, J. R. Stat. Soc. B 58, 1996.
 
     >>> [one.round(3).item() for one in cramer_von_mises([1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1])]
@@ -143,16 +145,34 @@ def cramer_von_mises(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcom
     """
     a, b = _pair(reference, current)
     n, m = a.sum(-1), b.sum(-1)
-    total = n + m
-    middle = np.cumsum(a + b, -1) - (a + b) / 2 + 0.5  # mean rank of the values in each cell
-    # sum over the ordered values of a side of (rank in both - rank in its own side)^2, ties at their own orders
-    value = n * _ranked(a, middle) + m * _ranked(b, middle)
+    total, tied = n + m, a + b
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = value / (n * m * total) - (4 * n * m - 1) / (6 * total)
-        usual = (1 + 1 / total) / 6
+        apart = np.cumsum(a, -1) / n[..., None] - np.cumsum(b, -1) / m[..., None]
+        t = n * m / total**2 * (tied * apart**2).sum(-1)
+        weight, level = tied / total[..., None], np.cumsum(tied, -1) / total[..., None]
+        # variance of the sum: twice the squared covariances of F - G at all pairs of values, over those without ties
+        low, high = weight * level**2, weight * (1 - level) ** 2
+        pairs = 2 * (low * (high.sum(-1, keepdims=True) - np.cumsum(high, -1))).sum(-1) + (low * high).sum(-1)
+        untied = (total**2 - 1) * (2 * total**2 + 7) / (180 * total**4)
         spread = (total + 1) * (4 * n * m * total - 3 * (n**2 + m**2) - 2 * n * m) / (45 * total**2 * 4 * n * m)
-        z = 1 / 6 + (t - usual) / np.sqrt(45 * spread)
-    return Outcome(t, np.clip(1 - _mises(z), 0, 1))
+        z = 1 / 6 + (t - cramer_von_mises_noise(a, b)) / np.sqrt(45 * spread * pairs / untied)
+    p = np.where((tied > 0).sum(-1) > 1, np.clip(1 - _mises(z), 0, 1), 1.0)
+    return Outcome(t, np.where((n > 0) & (m > 0), p, np.nan))
+
+
+def cramer_von_mises_noise(reference: npt.ArrayLike, current: npt.ArrayLike) -> Floats:
+    """Expected T of `cramer_von_mises` when nothing moved: the sum of H (1 - H) over all values, over n + m - 1, with H the
+    cumulative share of both sides; (1 + 1 / (n + m)) / 6 without ties, 0 when all values are equal.
+
+    >>> cramer_von_mises_noise([1, 1, 1, 0], [0, 0, 0, 1]).round(4).item()
+    0.2083
+    """
+    a, b = _pair(reference, current)
+    tied = a + b
+    total = tied.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        level = np.cumsum(tied, -1) / total
+        return (tied * level * (1 - level)).sum(-1) / (total[..., 0] - 1)
 
 
 def cramer_von_mises_exact(reference: npt.ArrayLike, current: npt.ArrayLike) -> Outcome:
@@ -174,13 +194,6 @@ def cramer_von_mises_exact(reference: npt.ArrayLike, current: npt.ArrayLike) -> 
         )
     found = cramervonmises_2samp(*ranks, method="exact")
     return Outcome(np.asarray(found.statistic), np.asarray(found.pvalue))
-
-
-def _ranked(counts: Floats, middle: Floats) -> Floats:
-    """Sum of (r - i)^2 over a side's values in order, i = 1..n, r the rank that all values of a cell share."""
-    low = np.cumsum(counts, -1) - counts
-    mean = low + (counts + 1) / 2
-    return (counts * (middle - mean) ** 2 + counts * (counts**2 - 1) / 12).sum(-1)
 
 
 def _mises(x: Floats) -> Floats:

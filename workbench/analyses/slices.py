@@ -25,7 +25,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses import distances as far
-from workbench.analyses.pairs import paired, pooled
+from workbench.analyses.pairs import frequent, paired, pooled
 from workbench.analyses.parts import OTHER, WINDOW, groups, say_share, segment_axes, segment_name, window_labels
 from workbench.errors import WorkbenchError, nearest
 
@@ -315,8 +315,7 @@ def _filled(
         why = pooled(total, now[None], pair.at == OTHER)[2]
         if why:
             return why
-        share = np.maximum(total / max(total.sum(), 1), now / max(now.sum(), 1))
-        keep = np.flatnonzero(share >= 0.005)
+        keep = np.flatnonzero(frequent(total, now))
         part = np.full(len(pair.at), len(keep))
         part[keep] = np.arange(len(keep))
         names = [str(pair.at[i]) for i in keep] + ["(rare values)"]
