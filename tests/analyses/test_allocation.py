@@ -231,3 +231,11 @@ def test_a_gpu_bill_becomes_lines_of_the_whole_bill():
         ("d2", "x", "output"): 72,
         ("d2", "(idle)", "(idle)"): 7,
     }
+
+
+def test_a_bill_beyond_any_number_is_refused():
+    hours = pd.DataFrame({"start": ["2026-03-02", "2026-03-02T01:00Z"], "end": ["2026-03-09T00:00:00Z"] * 2, "gpu_model": "H100",
+                          "node": "n", "gpu": "g", "owner": "a"})  # fmt: skip
+    assert a.share_gpus(hours, {"H100": 2})["used_micro"].sum() == 2 * 168
+    with pytest.raises(WorkbenchError, match="check the dollars"):
+        a.share_gpus(hours, {"H100": 10**17})

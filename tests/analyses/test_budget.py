@@ -80,3 +80,8 @@ def test_no_days_at_all_are_said():
     told = budget.month(daily([]).assign(segment=""), 5)
     assert (told.spent_micro, told.expected_micro) == (0, None)
     assert "no month to forecast" in told.words
+
+
+def test_a_clock_that_jumps_moves_no_budget():
+    told = budget.month(pd.concat([daily(WEEK), daily([5], start="2099-01-01")]), 10**9)
+    assert told.spent_micro == sum(WEEK)

@@ -117,3 +117,9 @@ def test_a_run_leaves_both_files(model, tmp_path):
     csv, parquet = focus_rows.leave(tmp_path, lines, "acct", "MS")
     assert problems(read(csv), model) == []
     assert sum(pq.read_table(parquet).column("BilledCost").to_pylist()) * 10**12 == cost.bill(lines)
+
+
+def test_lines_with_and_without_a_time_stand_together():
+    usage = pa.concat_tables([example(), usage_table({"model": ["solora-reasoning-pro"], "input_tokens": [5]})])
+    told = focus_rows.rows(lines_of(usage, SOLORA, by=(), every="D"), ACCOUNT, missing_time="2025-01-09")
+    assert {one.day for one in told["ChargePeriodStart"]} == {7, 9}

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.analyses.focus import problems
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
@@ -92,3 +94,34 @@ def test_azure_tables_against_each_other(shared, tmp_path):
     profiles.append(pd.read_parquet(folder / "results" / "profile.parquet").query("window == ''"))
     medians = [one[one["metric"] == "p50"].set_index("column")["value"] for one in profiles]
     assert [one[["ContextTokens", "GeneratedTokens"]].tolist() for one in medians] == [[1469, 13], [1020, 129]]
+
+
+def test_cost_names_everything_that_is_wrong_and_leaves_valid_rows(tmp_path, shared):
+    model = json.loads((shared / "focus" / "focus_1_4_model.json").read_text())
+    rows = [
+        {"request_id": f"r{number}", "time": f"2026-03-{1 + number // 10:02d}T{number % 10:02d}:00:00Z", "provider": "openai",
+         "model": "gpt-4o", "tenant": "blue", "prompt_tokens": 1_000, "completion_tokens": 50, "cost": 0.003, "currency": "USD"}
+        for number in range(100)
+    ]  # fmt: skip
+    wrong = {
+        "usage missing": {"prompt_tokens": None, "completion_tokens": None}, "negative count": {"prompt_tokens": -5},
+        "duplicate request id": {"request_id": "r0"}, "clock jump": {"time": "2031-01-01T00:00:00Z"},
+        "unknown model": {"model": "nonesuch"}, "other currency": {"currency": "EUR"}, "time missing": {"time": None},
+        "wrong type": {"prompt_tokens": "many"}, "unknown price context": {"service_tier": "platinum"},
+    }  # fmt: skip
+    for number, change in enumerate(wrong.values(), 20):
+        rows[number] |= change
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join([*map(json.dumps, rows), '{"broken']))
+    contract = tmp_path / "contract.csv"
+    contract.write_text("model,input\ngpt-4o,2\n")
+    told, folder = run("cost", tmp_path, table=path, contract=contract, account="acct-1")
+    exceptions = pd.read_parquet(folder / "results" / "exceptions.parquet")
+    assert sorted(exceptions["reason"]) == sorted([*wrong, "unreadable"])
+    assert all(f"1 {reason}" in told["exceptions"] for reason in exceptions["reason"])
+    good = 100 - 6  # usage, count, id and type are aside, model and context have no price
+    assert told["cost"] == pytest.approx(good * (1_000 * 2 + 50 * 10) / 1e6)
+    focus = pd.read_csv(folder / "results" / "focus.csv", dtype=str, keep_default_na=False)
+    assert problems(focus, model) == []
+    assert set(focus["ListUnitPrice"].astype(float)) == {2.5, 10.0}  # the list's, not the contract's
+    assert focus["BilledCost"].astype(float).sum() == pytest.approx(told["cost"])

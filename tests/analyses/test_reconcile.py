@@ -146,3 +146,15 @@ def test_parts_sum_to_the_gap_line_by_line(ours, theirs):
     assert (parts == found["gap_micro"]).all()
     told = reconcile.bridge(found)
     assert told["micro"].iloc[:-1].sum() == told["micro"].iloc[-1] == sum(one[-1] for one in theirs)
+
+
+def test_lines_without_a_currency_are_in_no_sum_and_times_may_be_spelled_in_several_ways():
+    one = {"BilledCost": "1", "ChargePeriodStart": "2026-03-02 00:00:00", "ChargePeriodEnd": "2026-03-03T00:00:00Z"}
+    rows = pd.DataFrame([one, one | {"BillingCurrency": "usd", "ChargePeriodStart": "2026-03-02T00:00:00Z"}])
+    told = reconcile.bill_lines(rows)
+    assert told["micro"].tolist() == [0, 1_000_000]
+    assert reconcile.foreign(told)["currency"].tolist() == ["(not said)"]
+    assert told["start"].nunique() == 1
+    assert reconcile.bill_lines(pd.DataFrame([one]))["micro"].tolist() == [0]
+    with pytest.raises(WorkbenchError, match="row 1 of the bill has the start 'soon'"):
+        reconcile.bill_lines(rows.assign(ChargePeriodStart="soon"))

@@ -109,3 +109,30 @@ def test_further_refusals():
         returns.units(1.0, 0, 0, 0, PLAN)
     with pytest.raises(WorkbenchError, match="no windows"):
         returns.fleet([])
+
+
+BARE = {**dict.fromkeys(returns.ASSUMPTIONS, 0.0), "requests": 1000.0, "accepted": 1.0, "value": 1.0}
+
+
+def test_published_rates_of_an_annuity():
+    """1,000 a month for a year against 10,000: a rate of 2.92285 % a month; its value at 1 % a month by tables of annuities."""
+    told = returns.verdict({**BARE, "investment": 10_000.0, "discount": 1.01**12 - 1}, 12)
+    assert (1 + told["irr"]) ** (1 / 12) - 1 == pytest.approx(0.0292285408, abs=1e-9)
+    assert told["npv"] == pytest.approx(1_000 * 11.2550775 - 10_000, abs=1e-3)
+    assert told["payback"] == 10
+    assert told["discounted_payback"] == pytest.approx(10.5898488)
+
+
+def test_flows_that_change_sign_twice_have_no_rate_and_losses_have_none_either():
+    twice = {**BARE, "investment": 1000.0, "growth": -0.2, "fixed": 200.0}
+    assert (np.diff(np.sign(returns.flows(twice, 36))) != 0).sum() == 2
+    assert returns.verdict(twice, 36)["irr"] is None
+    assert returns.verdict(twice, 36)["payback"] is None  # earned back, and lost again
+    assert returns.verdict({**BARE, "investment": 1e6}, 5)["irr"] == pytest.approx(-1, abs=1e-4)
+
+
+def test_flows_beyond_any_number_are_refused():
+    with pytest.raises(WorkbenchError, match="beyond any number"):
+        returns.verdict({**BARE, "growth": 50.0}, 1200)
+    with pytest.raises(WorkbenchError, match="'discount'"):
+        returns.verdict({**BARE, "discount": -1.0}, 12)

@@ -176,3 +176,11 @@ def test_pictures_draw_what_they_are_given():
     parts = {"answers": 1.0, "failed runs": 0.0, "review": 1.0, "escalation": 0.5, "total": np.inf}
     assert isinstance(drawn.outcome(parts, 1.0), hv.Div)
     assert isinstance(drawn.outcome({**parts, "total": 2.5}, 1.0), hv.Overlay)
+
+
+def test_every_exception_is_a_row(example):
+    _, priced = example
+    whole = statement.exceptions(None, priced.exceptions)
+    assert len(whole) == priced.unpriced
+    assert list(whole.columns) == ["source", "row", "request_id", "reason", "field", "value"]
+    assert statement.exceptions(priced.exceptions, own=example_costs.OWN).empty

@@ -112,3 +112,12 @@ def test_no_digit_is_lost(tmp_path_factory, amounts):
     assert read.table["BilledCost"].to_pylist() == small
     assert read.checks["sums conserved"]
     assert read.exceptions.num_rows == 0
+
+
+def test_a_currency_is_never_assumed_and_other_encodings_are_refused(tmp_path):
+    read = bill(tmp_path / "bill.csv", "1,,2026-03-02,2026-03-03", "2,usd,2026-03-02,2026-03-03")
+    assert [(one["row"], one["reason"]) for one in read.exceptions.to_pylist()] == [(1, "currency missing")]
+    assert read.sums()["BilledCost"] == {"": 1, "USD": 2}
+    (tmp_path / "wide.csv").write_text(HEAD + "\n", encoding="utf-16")
+    with pytest.raises(WorkbenchError, match="save it as UTF-8"):
+        read_focus(tmp_path / "wide.csv")

@@ -2,6 +2,7 @@
 
 import json
 
+import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from workbench.analyses.prices import price, without_cache
 from workbench.errors import WorkbenchError
 from workbench.tables.usage import REASONS, USAGE, read_usage
+from workbench.tables.usage_records import seen
 
 
 def write(path, rows):
@@ -224,3 +226,34 @@ def test_whatever_comes_every_row_is_in_the_table_or_named(tmp_path_factory, row
     counts = usage.table.select(["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"])
     assert all(value >= 0 for column in counts.columns for value in column.to_pylist())
     price(usage, contract=[{"model": "*", "input": 1, "output": 1}])
+
+
+def test_a_delta_table_is_read_in_its_newest_version(tmp_path):
+    path = str(tmp_path / "table")
+    rows = {
+        "request_id": ["a", "b"],
+        "model": ["m", "m"],
+        "input_tokens": [5, 6],
+        "output_tokens": [1, 2],
+        "tenant": ["x", "y"],
+    }
+    deltalake.write_deltalake(path, pa.table(rows), partition_by=["tenant"])
+    deltalake.write_deltalake(path, pa.table(rows | {"input_tokens": [7, 8]}), mode="overwrite")
+    usage = read_usage(path)
+    told = {one["owner"]: one["input_tokens"] for one in usage.table.to_pylist()}
+    assert told == {"x": 7, "y": 8}
+    assert seen(path).rows == 2
+
+
+def test_what_a_run_records_of_a_source_that_holds_broken_lines(tmp_path):
+    path = write(tmp_path / "log.jsonl", [row(1), '{"broken', row(2, input_tokens="2.5")])
+    before = seen(path)
+    assert (before.source, before.rows, len(before.version)) == (str(path), None, 12)
+    assert seen(write(tmp_path / "log.jsonl", [row(1)])).version != before.version
+    (tmp_path / "page.prom").write_text("up 1\n")
+    assert len(seen(tmp_path / "page.prom").version) == 12
+    for name in ("nothing.jsonl", "nothing.prom", "nothing*.txt"):
+        with pytest.raises(WorkbenchError, match="no file matches|does not exist"):
+            seen(tmp_path / name)
+    pq.write_table(pa.table({"model": ["m"]}), tmp_path / "one.parquet")
+    assert seen(tmp_path / "one.parquet").rows == 1

@@ -75,6 +75,8 @@ def share_gpus(
     lengths = np.array([int(one) for one in paid["capacity_us"]], dtype=object)
     exact = lengths * rates  # microdollars x microseconds a hour has
     total = nearest(int(exact.sum()), HOUR) if len(paid) else 0
+    if total >= 2**63:
+        raise WorkbenchError(f"the GPUs would cost {total // 10**6:,} dollars; check the dollars a GPU-hour")
     bills = apportion(total, exact) if len(paid) else np.zeros(0, "int64")
     for basis in ("allocated", "used"):
         rows[f"{basis}_micro"] = np.zeros(len(rows), dtype="int64")
@@ -251,7 +253,8 @@ def _claims(hours: Any, by: Sequence[str], start: Any, end: Any) -> pd.DataFrame
         column = frame[name] if name in frame else pd.Series("", index=frame.index)
         told[name] = column.astype(object).where(column.notna(), "").astype(str)
     for name in ("start", "end"):
-        told[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]").astype("int64")
+        text = {} if pd.api.types.is_datetime64_any_dtype(frame[name]) else {"format": "ISO8601"}
+        told[name] = pd.to_datetime(frame[name], utc=True, **text).astype("datetime64[us, UTC]").astype("int64")
     wrong = told["end"] < told["start"]
     if wrong.any():
         raise WorkbenchError(

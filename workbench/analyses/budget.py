@@ -112,8 +112,12 @@ def forecast(
 
 
 def month(daily: pd.DataFrame, budget_micro: int, until: Any = None) -> Forecast:
-    """`forecast` over the month (UTC) that holds the newest window; daily: rows of (window, micro)."""
+    """`forecast` over the month (UTC) that holds the newest window, but for windows after tomorrow, which a clock that jumps
+    has made; daily: rows of (window, micro)."""
     known = daily.loc[~daily["window"].isin(["", OUTSIDE]), "window"]
+    tomorrow = f"{pd.Timestamp.now('UTC') + pd.Timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    likely = [one for one in known if one <= tomorrow]
+    known = pd.Series(likely or list(known), dtype=object)
     if not len(known):
         empty = pd.DataFrame({"day": pd.to_datetime([], utc=True), "micro": np.zeros(0)})
         return Forecast(

@@ -89,7 +89,8 @@ def rows(
         )
     keys = [name for name in lines.columns if name not in ("tokens", "price_pico", "pico", "micro")]
     frame = lines.groupby([*keys, "price_pico"], sort=False, dropna=False, as_index=False)[["tokens", "pico"]].sum()
-    frame["start"] = pd.to_datetime(frame["window"].where(~frame["window"].isin(["", OUTSIDE]), missing_time), utc=True)
+    starts = frame["window"].where(~frame["window"].isin(["", OUTSIDE]), missing_time)
+    frame["start"] = pd.to_datetime(starts, utc=True, format="ISO8601")
     provider = (
         frame["provider"]
         .astype(str)
@@ -221,15 +222,25 @@ def _text(value: Any) -> str:
     return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, pd.Timestamp) else str(value)
 
 
-def leave(folder: Path | None, lines: pd.DataFrame, account: str, every: str, draft: bool = False) -> list[Path]:
+def leave(
+    folder: Path | None,
+    lines: pd.DataFrame,
+    account: str,
+    every: str,
+    draft: bool = False,
+    listed: pd.DataFrame | None = None,
+) -> list[Path]:
     """The bill's lines left in a run's folder as results/focus.csv and results/focus.parquet; gives their paths.
 
-    Nothing without a folder or an account. Lines without a time are charged to the day of the newest that has one.
+    listed: as for `rows`. Nothing without a folder or an account. Lines without a time are charged to the day of the newest
+    that has one.
     """
     if folder is None or not account or not len(lines):
         return []
     timed = sorted(set(lines["window"]) - {"", OUTSIDE})
-    told = rows(lines, Account(account), every, draft=draft, missing_time=timed[-1][:10] if timed else "")
+    told = rows(
+        lines, Account(account), every, listed=listed, draft=draft, missing_time=timed[-1][:10] if timed else ""
+    )
     (folder / "results").mkdir(exist_ok=True)
     return [
         write_csv(told, folder / "results" / "focus.csv"),

@@ -22,6 +22,7 @@ from workbench.errors import WorkbenchError
 
 NO_MODEL = "(no model)"
 ANY = "(any)"
+UNSAID = "(not said)"  # a currency
 KEYS = ["period", "model", "class"]
 PARTS = ("quantity", "price", "not usage", "rest")
 # Words of a meter, a description or a SKU that tell its token class, the more special ones first.
@@ -48,9 +49,10 @@ def bill_lines(focus: Any, models: Sequence[str] = ()) -> pd.DataFrame:
     models: the model names of our usage, by which a line without a model key is recognised (the longest that its SKU, meter
     or description contains). Columns: start, end (UTC), model ("(no model)" where none is told), class (a token class, or
     the charge category in brackets for what is no usage), tokens (NaN where none are told), micro (whole; they sum to the bill),
-    currency, description. Lines in another currency than dollars have micro 0 and their amount in `amount`.
+    currency, description. Lines in another currency than dollars, or in one that is not said, have micro 0 and their amount in
+    `amount`.
 
-    Raises WorkbenchError for a table without BilledCost or charge period, and an amount that is no number.
+    Raises WorkbenchError for a table without BilledCost or charge period, an amount that is no number, a time that is none.
     """
     frame = focus if isinstance(focus, pd.DataFrame) else focus.to_pandas()
     lacking = [name for name in ("BilledCost", "ChargePeriodStart", "ChargePeriodEnd") if name not in frame]
@@ -58,13 +60,22 @@ def bill_lines(focus: Any, models: Sequence[str] = ()) -> pd.DataFrame:
         raise WorkbenchError(
             f"the bill has no column {', '.join(lacking)}; wanted the rows of a FOCUS file, 1.0 or newer"
         )
+    if "BillingCurrency" not in frame:
+        frame = frame.assign(BillingCurrency=None)
     told = frame.astype(object).where(frame.notna() & (frame.astype(str) != "NULL") & (frame.astype(str) != ""), None)
     known = sorted((name for name in models if name), key=len, reverse=True)
     rows = [_line(one, number, known) for number, one in enumerate(told.to_dict("records"), 1)]
     names = ["start", "end", "model", "class", "tokens", "pico", "currency", "description"]
     found = pd.DataFrame(rows, columns=names)
     for name in ("start", "end"):
-        found[name] = pd.to_datetime(found[name], utc=True)
+        times = pd.to_datetime(found[name], utc=True, format="ISO8601", errors="coerce")
+        lost = np.flatnonzero(times.isna() & found[name].notna())
+        if len(lost):
+            raise WorkbenchError(
+                f"the charge period of row {lost[0] + 1} of the bill has the {name} {found[name].iloc[lost[0]]!r}; wanted a "
+                "time as in 2026-03-02T00:00:00Z"
+            )
+        found[name] = times
     dollars = found["currency"] == "USD"
     found["amount"] = [Decimal(int(one)) / PICO for one in found["pico"]]
     found["micro"] = rounded([int(one) if ours else 0 for one, ours in zip(found.pop("pico"), dollars, strict=True)])
@@ -85,7 +96,7 @@ def _line(one: Mapping[str, Any], number: int, models: Sequence[str]) -> tuple[A
     model = details.get("ModelId") or next((name for name in models if name.lower() in words.lower()), NO_MODEL)
     kind = _class(details, words) if category == "Usage" else f"({category.lower()})"
     tokens = _tokens(one) if category == "Usage" else np.nan
-    currency = str(one.get("BillingCurrency") or "USD")
+    currency = str(one["BillingCurrency"]).upper() if one.get("BillingCurrency") else UNSAID
     return (one["ChargePeriodStart"], one["ChargePeriodEnd"], str(model), kind, tokens, pico, currency, words.strip())
 
 

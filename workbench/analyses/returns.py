@@ -29,7 +29,7 @@ ASSUMPTIONS: dict[str, tuple[str, float, float]] = {  # what it is, with its uni
     "value": ("dollars that an accepted outcome is worth", 0, np.inf),
     "fixed": ("dollars a month that do not depend on requests", 0, np.inf),
     "investment": ("dollars at the start", 0, np.inf),
-    "discount": ("discount rate a year, as a share", -1, np.inf),
+    "discount": ("discount rate a year, as a share", -0.99, 1000),
 }
 
 
@@ -105,16 +105,21 @@ def flows(given: Mapping[str, Any], months: int) -> Floats:
     """Cash at the end of each month, in dollars: dims (..., months + 1), the first being the investment.
 
     A month earns value x outcomes and pays models, review, escalation and what is fixed. Requests grow by `growth` a month
-    from the second month on.
+    from the second month on. Raises WorkbenchError for less than one month, and flows beyond any number.
     """
     if months < 1:
         raise WorkbenchError(f"months is {months}; wanted at least 1")
     a = {name: np.asarray(value, dtype="float64")[..., None] for name, value in checked(given).items()}
-    requests = a["requests"] * (1 + a["growth"]) ** np.arange(months)
-    answers = requests * (1 - a["failed"])
-    gain = answers * a["accepted"] * a["value"]
-    by_hand = answers * (a["reviewed"] * a["review"] + (1 - a["accepted"]) * a["escalation"])
-    run = gain - requests * a["model_cost"] - by_hand - a["fixed"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        requests = a["requests"] * (1 + a["growth"]) ** np.arange(months)
+        answers = requests * (1 - a["failed"])
+        gain = answers * a["accepted"] * a["value"]
+        by_hand = answers * (a["reviewed"] * a["review"] + (1 - a["accepted"]) * a["escalation"])
+        run = gain - requests * a["model_cost"] - by_hand - a["fixed"]
+    if not np.isfinite(run).all():
+        raise WorkbenchError(
+            f"in {months} months the flows grow beyond any number; lower growth ({given['growth']!r:.40})"
+        )
     start = np.broadcast_to(-a["investment"], (*run.shape[:-1], 1))
     found: Floats = np.concatenate([start, run], axis=-1)
     return found

@@ -117,7 +117,9 @@ def headline(
     each = units.set_index("unit")["dollars"]
     found: list[Figure] = [("net present value", told["npv"], "USD", (told["npv"] or 0.0) > 0, f"over {months} months")]
     rate = told["irr"]
-    found.append(("return a year (IRR)", _irr(rate), "%", None, "none where no rate fits"))
+    found.append(
+        ("return a year (IRR)", _irr(rate), "%", None, "none where no rate, or more than one, makes the value 0")
+    )
     back = told["payback"]
     found.append(
         ("payback", "never" if back is None else round(back, 1), "" if back is None else "months", back is not None, "")

@@ -115,14 +115,26 @@ def parse_period(text: str, labels: Sequence[str]) -> list[str]:
     return found
 
 
-def exceptions_by_reason(*tables: Any, own: Sequence[str] = ()) -> pd.DataFrame:
-    """Exceptions by reason: reason, requests, and an example (source, row, field, value); most frequent first.
+EXCEPTIONS = ("source", "row", "request_id", "reason", "field", "value")
+
+
+def exceptions(*tables: Any, own: Sequence[str] = ()) -> pd.DataFrame:
+    """All exceptions, a row each (source, row, request_id, reason, field, value), in the order of the tables.
 
     own: models that own GPUs serve, which need no price.
     """
     frames = [table.to_pandas() for table in tables if table is not None and table.num_rows]
-    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["reason", "field", "value"])
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(EXCEPTIONS), dtype=object)
     whole = whole[~((whole["reason"] == "unknown model") & whole["value"].isin(list(own)))]
+    return whole[list(EXCEPTIONS)].reset_index(drop=True)
+
+
+def exceptions_by_reason(*tables: Any, own: Sequence[str] = ()) -> pd.DataFrame:
+    """Exceptions by reason: reason, requests, and an example (source, row, field, value); most frequent first.
+
+    own: as for `exceptions`.
+    """
+    whole = exceptions(*tables, own=own)
     if not len(whole):
         return pd.DataFrame(columns=["reason", "requests", "example"])
     rows = []

@@ -116,15 +116,16 @@ class Run:
             save_cube(counted, self.folder / f"{name}.nc")
         return counted
 
-    def table(self, path: str | Path, **options: Any) -> Table | StoredTable:
+    def table(self, path: str | Path, opener: Any = None, **options: Any) -> Table | StoredTable:
         """The table at an address, as `open_table` opens it; in a session only what the stored run says of it.
 
-        In a session an address that the stored run did not read is told in `notices`.
+        opener: another function from address to something with source, version and rows, as `usage_records.seen`. In a
+        session an address that the stored run did not read is told in `notices`.
         """
         if self.stored is None:
             from workbench import open_table
 
-            table = open_table(reveal(path), **options)
+            table = (opener or open_table)(reveal(path), **options)
             self.source(table, str(path) if is_reference(path) else "")
             return table
         read = (self.record.told.get("sources") if self.record else None) or []

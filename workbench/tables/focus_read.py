@@ -32,10 +32,10 @@ class Bill:
     """A provider's bill.
 
     table: FOCUS columns under the names of 1.4, with `x_` columns kept as text, and source and row. exceptions: rows with a
-    value that is no amount or time, or a currency other than dollars (EXCEPTIONS); such rows stay in the table, the value is
-    null. unknown: columns that FOCUS does not have, with the number of rows that fill them. version: the newest version whose
-    columns are there. renamed: name of 1.4 by the name in the file. checks: rows, and the sum of each cost column by
-    currency, taken from the text itself and from the table.
+    value that is no amount or time, or a currency that is none or not dollars (EXCEPTIONS); such rows stay in the table, the
+    value is null. unknown: columns that FOCUS does not have, with the number of rows that fill them. version: the newest
+    version whose columns are there. renamed: name of 1.4 by the name in the file. checks: rows, and the sum of each cost
+    column by currency, taken from the text itself and from the table.
     """
 
     table: pa.Table
@@ -104,9 +104,11 @@ def read_focus(source: str | PathLike[str]) -> Bill:
             out[name] = _text(values)
     table = pa.table({**out, "source": raw.source, "row": raw.row})
     currencies = _currencies(table)
-    foreign = pc.and_(pc.not_equal(currencies, "USD"), pc.not_equal(currencies, ""))
+    foreign = pc.not_equal(currencies, "USD")
     for place_ in np.flatnonzero(foreign.to_numpy(zero_copy_only=False)).tolist():
-        wrong.append(_wrong(raw, place_, "other currency", "BillingCurrency", currencies[place_].as_py()))
+        code = currencies[place_].as_py()
+        reason = "other currency" if code else "currency missing"
+        wrong.append(_wrong(raw, place_, reason, "BillingCurrency", code))
     used = {*taken.values(), *kept}
     unknown = {
         one: len(raw.columns[one]) - _text(raw.columns[one]).null_count for one in raw.columns if one not in used

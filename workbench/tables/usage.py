@@ -101,6 +101,7 @@ REASONS: dict[str, bool] = {
     "time missing": False,  # priced as of today's prices, and said
     "clock jump": False,
     "other currency": False,  # its tokens count; its amount is in no dollars and so in no sum
+    "currency missing": False,  # of a bill's line, which is in no sum then
     "unknown model": False,  # found when prices are applied
     "unknown price context": False,  # likewise
     "no price for a token class": False,  # likewise

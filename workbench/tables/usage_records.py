@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
 
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
-from workbench.tables.source import Found, Place, brief, find, packing
+from workbench.tables.source import Found, Place, brief, find, locate, packing
+from workbench.tables.usage import PAGES
 from workbench.tables.usage_named import Raw
 from workbench.tables.usage_values import array
 
@@ -21,8 +24,62 @@ Record = tuple[str, int, dict[str, Any]]  # file, row from 1, what it says
 
 
 def files(source: str | PathLike[str]) -> tuple[Place, list[Found], str]:
-    """The files of a source and their format: "parquet", "csv" or "json"."""
-    return find(fspath(source), {})
+    """The files of a source and their format: "parquet" (the newest version of a Delta table too), "csv" or "json"."""
+    from workbench.tables.delta_open import pinned
+
+    newest = pinned(fspath(source), None, None, None, {})
+    if newest is None:
+        return find(fspath(source), {})
+    parts = {one.path: one.partitions for one in newest[0].files}
+    return newest[0].home.place, [replace(one, partitions=tuple(parts[one.relative])) for one in newest[1]], "parquet"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A source of text before it is read: its address, and a version that changes with its contents."""
+
+    source: str
+    version: str
+    rows: None = None
+
+
+def seen(source: str | PathLike[str]) -> Any:
+    """What a run records of a source of usage, GPU-hours or metrics that it is about to read: address, version, rows.
+
+    Of Parquet and Delta what `open_table` gives, from the files' footers. Of text (also of Prometheus) its rows are not known,
+    and broken lines are for the reader to name: the version is 12 hex digits of the contents.
+
+    Raises WorkbenchError for a source that does not exist.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> _ = path.write_text('{"broken')
+    >>> seen(path).version == seen(path).version, seen(path).rows
+    (True, None)
+    """
+    from workbench.tables.opening import open_table
+
+    name = fspath(source)
+    if name.lower().endswith(PAGES):
+        place, path = locate(name, None)
+        paths = sorted(place.fs.glob(path)) if any(mark in path for mark in "*?[") else [path]
+        if not paths or not place.fs.exists(paths[0]):
+            raise WorkbenchError(f"{name!r} does not exist: name a file or pattern of Prometheus text")
+        found = [Found(one, one.rpartition("/")[2], ()) for one in paths]
+    else:
+        place, found, form = files(source)
+        if form == "parquet":
+            return open_table(name)
+    told = hashlib.sha256()
+    try:
+        for one in found:
+            told.update(f"{one.relative}\0".encode())
+            with place.open(one.path) as file:
+                while block := file.read(1 << 22):
+                    told.update(block)
+    except OSError as error:
+        raise WorkbenchError(f"{name!r} cannot be read: {brief(error)}") from error
+    return Seen(name, told.hexdigest()[:12])
 
 
 def tables(place: Place, found: Sequence[Found], form: str) -> Raw:
@@ -79,7 +136,9 @@ def _csv(place: Place, one: Found, label: str, broken: list[dict[str, Any]]) -> 
     data = b"".join(content(place, one)).removeprefix(b"\xef\xbb\xbf")
     head = data[: 1 << 16].decode("utf-8", "replace").partition("\n")[0].rstrip("\r")
     mark = "\t" if ".tsv" in one.path.lower() else max(DELIMITERS, key=head.count)
-    names = next(plain_csv.reader(io.StringIO(head), delimiter=mark), [])
+    if "\0" in head:
+        raise WorkbenchError(f"{place.show(one.path)!r} is no text in UTF-8, by its first line: save it as UTF-8")
+    names = next(plain_csv.reader([head], delimiter=mark), [])
     names = [name.strip() or f"unnamed_{number}" for number, name in enumerate(names)]
     if len(set(names)) < len(names) or not names:
         raise WorkbenchError(f"{place.show(one.path)!r} has no header line of different names: give its columns names")
