@@ -95,6 +95,9 @@ def collect(
         "take" to take the new content too.
     batch_bytes
         Bytes of sources (unpacked) after which a commit is made.
+    storage_options, table_options
+        Keys and endpoints of the store of the sources and of that of the table, as fsspec or the library of Delta tables
+        spells them; what the environment says (AWS_ACCESS_KEY_ID ...) need not be repeated. They are kept nowhere.
 
     Returns
     -------

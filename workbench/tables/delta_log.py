@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ import pyarrow as pa
 from workbench.errors import WorkbenchError
 from workbench.tables import delta_record as records
 from workbench.tables.source import Place, brief, locate
+from workbench.tables.stores import both
 
 Source = str | PathLike[str]
 
@@ -26,10 +27,15 @@ class Home:
     place: Place
     folder: str
     uri: str
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # as the library of Delta tables spells them
 
     def exists(self) -> bool:
-        return bool(self.place.fs.exists(f"{self.folder}/_delta_log"))
+        return bool(self.place.fresh.exists(f"{self.folder}/_delta_log"))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Options with which this address opens again."""
+        return {**dict(self.place.options), **dict(self.options)}
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,15 @@ class Snapshot:
 
 
 def home(table: Source, options: Mapping[str, Any] | None = None) -> Home:
-    """Where the table of this address is, whether or not it exists."""
+    """Where the table of this address is, whether or not it exists.
+
+    Raises WorkbenchError for an address at which no table with versions can be, as memory://.
+    """
     name = fspath(table)
-    place, folder = locate(name, dict(options or {}))
-    uri = folder if place.address is None else name
+    uri, ours, theirs = both(name, options or {})
+    place, folder = locate(name, ours)
     return Home(
-        name, place, folder.rstrip("/"), uri, tuple(sorted((key, str(one)) for key, one in (options or {}).items()))
+        name, place, folder.rstrip("/"), folder if place.address is None else uri, tuple(sorted(theirs.items()))
     )
 
 

@@ -144,7 +144,7 @@ def listed(place: Place, folder: str, number: int) -> set[int]:
 def stored(place: Place, folder: str) -> dict[int, str]:
     """All record files that there are, those of commits that never came too."""
     top = f"{folder}/{FOLDER}"
-    if not place.fs.exists(top):
+    if not place.fresh.exists(top):
         return {}
     names = [str(one) for one in place.fs.ls(top, detail=False)]
     return {int(one.rpartition("/")[2].partition(".")[0], 16): one for one in names if one.endswith(".parquet")}

@@ -67,8 +67,7 @@ def find(sources: str | PathLike[str] | Sequence[str | PathLike[str]], options: 
 
 def _under(source: str, options: dict[str, Any]) -> Iterator[Seen]:
     place, path = locate(source, options)
-    fs = place.fs
-    fs.invalidate_cache()
+    fs = place.fresh
     try:
         if any(mark in path for mark in "*?[") and not fs.exists(path):
             details = fs.glob(path, detail=True)
@@ -131,9 +130,7 @@ def _stamp(info: Mapping[str, Any]) -> tuple[int, str, float | None]:
 def again(one: Seen) -> Seen | None:
     """The file as it is now; None when it is gone."""
     try:
-        if one.place.address is not None:
-            one.place.fs.invalidate_cache()
-        size, stamp, _ = _stamp(one.place.fs.info(one.path))
+        size, stamp, _ = _stamp(one.place.fresh.info(one.path))
     except FileNotFoundError:
         return None
     return replace(one, size=size, stamp=stamp)

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -33,14 +33,24 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class Place:
-    """A file system as a value: it travels to workers and is opened there. `address` None is the local disk."""
+    """A file system as a value: it travels to workers and is opened there. `address` None is the local disk.
+
+    Its options may hold keys, so that it is never shown with them.
+    """
 
     address: str | None = None
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False, hash=False)
 
     @property
     def fs(self) -> Any:
         return fsspec.filesystem("file") if self.address is None else _system(self.address, repr(self.options), self)
+
+    @property
+    def fresh(self) -> Any:
+        """The file system with nothing remembered of what it listed."""
+        if self.address is not None:
+            self.fs.invalidate_cache()
+        return self.fs
 
     def open(self, path: str) -> Any:
         """The file for reading bytes; a path or stream that pyarrow also takes."""
@@ -51,8 +61,7 @@ class Place:
         if self.address is None:
             stat = os.stat(path)
             return stat.st_size, str(stat.st_mtime_ns)
-        self.fs.invalidate_cache()
-        return _mark(self.fs.info(path))
+        return _mark(self.fresh.info(path))
 
     def show(self, path: str) -> str:
         """The path as a person would write it."""
@@ -114,6 +123,11 @@ def locate(source: str, options: dict[str, Any] | None) -> tuple[Place, str]:
     if "://" not in source and "::" not in source:
         return Place(), os.path.abspath(os.path.expanduser(source))
     protocol = re.split(r"://|::", source)[0]
+    if re.search(r"://[^/@]*:[^/@]*@", source):
+        raise WorkbenchError(
+            f"an address of {protocol}:// carries a password, which records and runs would keep: leave it out, and give it in "
+            "storage_options or in the environment"
+        )
     try:
         path = fsspec.url_to_fs(source, **(options or {}))[1]
     except ImportError as error:

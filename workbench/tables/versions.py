@@ -82,7 +82,7 @@ def _counts(at: Home, numbers: Iterable[int]) -> dict[int, Counts]:
     found = {}
     for number in sorted({each for one in numbers for each in (one, one - 1) if each >= 0}):
         try:
-            files = delta.snapshot(at.name, number, options=dict(at.options)).files
+            files = delta.snapshot(at.name, number, options=at.asked).files
         except WorkbenchError:
             continue
         found[number] = {one.path: (one.rows or 0, one.size) for one in files}
@@ -303,7 +303,8 @@ def _by_digest(at: Home, digest: str, known: dict[str, int]) -> set[int]:
     if not known:
         for one in delta.load(at).history():
             try:
-                known.setdefault(open_table(at.name, version=int(one["version"])).version, int(one["version"]))
+                table = open_table(at.name, version=int(one["version"]), storage_options=at.asked)
+                known.setdefault(table.version, int(one["version"]))
             except WorkbenchError:
                 continue
     return {known[digest]} if digest in known else set()

@@ -28,7 +28,7 @@ def add(at: Home, version: int, name: str, by: str, note: str) -> None:
 def listed(at: Home) -> list[dict[str, Any]]:
     """All labels ever given, oldest first: version, label, by, note, time."""
     top = f"{at.folder}/{FOLDER}"
-    if not at.place.fs.exists(top):
+    if not at.place.fresh.exists(top):
         return []
     found = []
     for path in sorted(str(one) for one in at.place.fs.ls(top, detail=False)):
