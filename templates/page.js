@@ -98,14 +98,14 @@
       await new Promise((next) => setTimeout(next, 0)); // let the page answer between two pictures
     }
   }
-  function live() { // a session's pictures arrive by the socket
-    if (!document.body.hasAttribute("data-live")) { pictures("wb-document").finally(() => { document.body.dataset.ready = "yes"; }); return; }
-    const started = Date.now();
+  function live() { // in a live page, pictures that answer arrive by the socket
+    const still = pictures("wb-document");
+    if (!document.body.hasAttribute("data-live")) { still.finally(() => { document.body.dataset.ready = "yes"; }); return; }
+    const started = Date.now(), roots = Array.from(document.querySelectorAll(".picture [data-root-id]"));
     const wait = setInterval(() => {
-      const slots = Array.from(document.querySelectorAll(".picture"));
-      const there = slots.every((slot) => { const e = slot.querySelector("[data-root-id]"); return e && e.childElementCount > 0; });
-      if (window.Bokeh && window.Bokeh.documents.length > 0 && there) {
-        clearInterval(wait); redress(); slots.forEach(drawn); document.body.dataset.ready = "yes";
+      if (window.Bokeh && roots.every((root) => root.childElementCount > 0)) {
+        clearInterval(wait);
+        still.finally(() => { redress(); roots.forEach((root) => drawn(root.closest(".picture"))); document.body.dataset.ready = "yes"; });
       } else if (Date.now() - started > 60000) clearInterval(wait);
     }, 50);
   }

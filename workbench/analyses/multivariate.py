@@ -103,25 +103,33 @@ def pairs(reference: xr.Dataset, current: xr.Dataset, *, least: int = LEAST) -> 
         widened, freedom = _widened(old_n, old_cross, before)
         z = (_z(now) - _z(before)) / np.sqrt(per) / widened
         noise = HALF_NORMAL * (1 - before**2) * np.sqrt(per) * widened
-    told = []
-    for at, label in enumerate(labels):
-        one = pd.DataFrame({"window": label, "a": [names[k] for k in i], "b": [names[k] for k in j]})
-        few = np.minimum(total_n, n[at])[i, j]
-        known = ~np.isnan(before[i, j]) & ~np.isnan(now[at][i, j])
-        why = np.where(few < least, [f"only {k:.0f} rows, {least} needed" for k in few],
-                       np.where(known, "", "a column is constant on one side"))  # fmt: skip
-        good = why == ""
-        change = now[at][i, j] - before[i, j]
-        told.append(
-            one.assign(
-                before=before[i, j], now=now[at][i, j], change=np.where(good, change, np.nan),
-                noise=np.where(good, noise[at][i, j], np.nan),
-                excess=np.where(good, np.maximum(np.abs(change) - noise[at][i, j], 0), np.nan),
-                p=np.where(good, 2 * t.sf(np.abs(z[at][i, j]), freedom[i, j]), np.nan),
-                n_reference=total_n[i, j], n=n[at][i, j], widened=widened[i, j], evaluated=good, why=why,
-            )
-        )  # fmt: skip
-    return pd.concat(told, ignore_index=True)
+    size = len(labels), len(i)
+
+    def flat(table: Any) -> Any:
+        return np.broadcast_to(table[..., i, j], size).ravel()
+
+    few, before, now, noise = flat(np.minimum(total_n, n)), flat(before), flat(now), flat(noise)
+    why = np.where(np.isnan(before) | np.isnan(now), "a column is constant on one side", "").astype(object)
+    short = few < least
+    why[short] = [f"only {k:.0f} rows, {least} needed" for k in few[short]]
+    good, change = why == "", now - before
+    told = {
+        "window": [label for label in labels for _ in i],
+        "a": [names[k] for k in i] * len(labels),
+        "b": [names[k] for k in j] * len(labels),
+        "before": before,
+        "now": now,
+        "change": np.where(good, change, np.nan),
+        "noise": np.where(good, noise, np.nan),
+        "excess": np.where(good, np.maximum(np.abs(change) - noise, 0), np.nan),
+        "p": np.where(good, 2 * t.sf(np.abs(flat(z)), flat(freedom)), np.nan),
+        "n_reference": flat(total_n),
+        "n": flat(n),
+        "widened": flat(widened),
+        "evaluated": good,
+        "why": list(why),
+    }
+    return pd.DataFrame(told)
 
 
 def _z(r: Any) -> Any:

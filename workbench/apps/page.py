@@ -274,18 +274,27 @@ def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A picture that answers nobody: the JSON that a browser draws, its height and the width it needs in px."""
+
+    text: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Told:
-    """What a notebook told its page in a session; enough to show it again to the next reader. `drawn` holds pictures as JSON."""
+    """What a notebook told its page in a session; enough to show it again to the next reader. `drawn` keeps its pictures."""
 
     run: Any
     story: Json
     views: Mapping[str, Any]
-    drawn: dict[str, Json] = field(default_factory=dict)
+    drawn: dict[str, Drawn] = field(default_factory=dict)
 
     @property
     def keeps(self) -> bool:
-        """False when a view answers one session's reader."""
-        return not any(_answers(view) for view in self.views.values())
+        """False when a view answers one session's reader and cannot be copied for the next one."""
+        return all(_copied(view) is not None for view in self.views.values() if _answers(view))
 
 
 def _answers(view: Any) -> bool:
@@ -298,10 +307,20 @@ def _answers(view: Any) -> bool:
     return bool(view.traverse(lambda one: one, [hv.DynamicMap, hv.HoloMap]))
 
 
+def _copied(view: Any) -> Any:
+    """A picture with sliders once more, where nothing is shared but its function; None for what holds a reader's choice."""
+    import holoviews as hv
+
+    plain = isinstance(view, hv.DynamicMap) and not view.streams
+    return view.clone(shared_data=False, link=False) if plain else None
+
+
 def show(document: Any, told: Told) -> Any:
-    """Puts every picture into a session's document, inside the shell; gives those that answer back as a column."""
+    """Puts the pictures that answer into a session's document, inside the shell, and gives them back as a column.
+
+    The others are no part of the session: the browser draws them from JSON that the page carries, as it does a published one.
+    """
     import panel as pn
-    from bokeh.document import Document
 
     run = told.run
     story = copy.deepcopy(told.story)
@@ -311,23 +330,23 @@ def show(document: Any, told: Told) -> Any:
     panes = []
     for key, view in told.views.items():
         if _answers(view):
-            pane = _pane(view)
+            pane = _pane(_copied(view) or view)
             before = {root.ref["id"] for root in document.roots}
             pane.server_doc(document, title=story["title"], location=False)
             helpers = ("location", "notifications", "browser_info")
             roots = [root for root in document.roots if root.ref["id"] not in before and root.name not in helpers]
             panes.append(pane)
+            for root in roots:
+                root.name = f"wb-{key}"
+                snapshot.settle(root)
+                placed[key].update(height=snapshot.height(root), width=snapshot.needs(root))
         else:
             if key not in told.drawn:
-                told.drawn[key] = snapshot.item(snapshot.drawing(view))["doc"]
-            kept = Document.from_json(told.drawn[key])
-            roots = kept.roots
-            kept.clear()
-            document.add_root(roots[0])
-        for root in roots:
-            root.name = f"wb-{key}"
-            snapshot.settle(root)
-            placed[key].update(height=snapshot.height(root), width=snapshot.needs(root))
+                model = snapshot.drawing(view)
+                size = snapshot.height(model), snapshot.needs(model)
+                told.drawn[key] = Drawn(shell.inline_json(snapshot.item(model)), *size)
+            drawn = told.drawn[key]
+            placed[key].update(height=drawn.height, width=drawn.width)
     record = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
     record.update(headline=story["headline"], parameters=run.parameters)
     state = shell.state_of(record)
@@ -346,6 +365,7 @@ def show(document: Any, told: Told) -> Any:
         controls=_controls(run),
         facts=shell.facts_of(record, run.stored.name, story["latest"]),
         told=told,
+        document="{" + ",".join(f'"{key}":{drawn.text}' for key, drawn in told.drawn.items()) + "}",
         here="live",
     )
     document.template_variables.setdefault("links", {})
