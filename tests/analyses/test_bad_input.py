@@ -210,3 +210,31 @@ def test_values_near_the_largest_double_are_judged_without_a_warning():
         assert np.isfinite(drift.results(judged)["value"]).all()
         verdicts.append(judged["verdict"].iloc[0])
     assert verdicts == ["drifted", "drifted", "no drift"]
+
+
+@pytest.mark.parametrize("sizes", [(0, 150), (150, 0), (1, 99), (0, 0)])
+def test_sides_of_no_rows_or_hardly_any_are_told_and_searched(sizes):
+    """Columns of every awkward kind, on sides of which one is empty: no warning, no traceback, no number that is none."""
+    from workbench.analyses import incidents, parts, power, slices
+
+    cubes = []
+    for seed, n in enumerate(sizes):
+        rng = np.random.default_rng(seed)
+        frame = pd.DataFrame({
+            "at": pd.Timestamp("2026-03-01") + pd.to_timedelta(np.arange(n) % 3, unit="D"),
+            "who": np.where(np.arange(n) % 2, "a", "b"),
+            "x": rng.normal(size=n), "huge": np.clip(rng.normal(size=n), -1.7, 1.7) * 1e308, "inf": np.full(n, np.inf),
+            "flag": rng.random(n) < 0.5, "text": rng.choice(["", "(missing)", "(other)"], n),
+            "gone": pd.array([None] * n, "Int64"),
+        })  # fmt: skip
+        cubes.append(wb.cube(frame, by=parts.axes("at", "D", "who"), progress=False))
+    for compat in ("evidently", "nannyml"):
+        told = drift.judge(drift.compare(*cubes, "before", compat=compat, least=20))
+        assert np.isfinite(drift.results(told)["value"]).all()
+        assert set(told["verdict"]) <= VERDICTS
+        assert not drift.columns(told)["words"].str.contains(r"\bnan\b", case=False, regex=True).any()
+    incidents.found(told)
+    assert slices.search(*cubes).empty
+    said = power.usual(power.detectable(*cubes))
+    assert not any(" nan" in words for words in said.get("words", []))
+    assert power.words(said)[0] == "No column has values enough for an alarm."

@@ -9,8 +9,8 @@ import pytest
 import workbench as wb
 from workbench.analyses import drift, parts
 from workbench.analyses.lateness import late, windows
-from workbench.analyses.references import alarms, compare, reference_cube, settled
-from workbench.analyses.seasons import Asked, calendar, places, plan
+from workbench.analyses.references import alarms, beside, compare, reference_cube, settled
+from workbench.analyses.seasons import Asked, calendar, finer, places, plan
 
 
 def hours(first, last, tz="UTC"):
@@ -117,6 +117,23 @@ def test_places_of_spring_and_autumn():
     assert places(days, "hour of week", "Europe/Berlin").tolist() == ["Sat", "Sun", "Mon", "Tue", "Wed", "Thu"]
     months = np.array(["2026-01-01", "2026-02-01", "2026-03-01"], "M8[us]")
     assert places(months, "month of year").tolist() == ["Jan", "Feb", "Mar"]
+
+
+def test_a_season_is_matched_hour_by_hour_where_windows_are_weeks(fortnights):
+    """Weeks that miss some nights: whole weeks differ, the same hours of other weeks do not."""
+    part = fortnights[~((fortnights["at"].dt.isocalendar().week % 2 == 0) & (fortnights["at"].dt.hour < 12))]
+    weekly = wb.cube(part, by=parts.axes("at", "W"), of="x")
+    assert finer("W", "hour of week", ["season"]) == "h"
+    assert finer("W", "hour of week", ["rolling"]) == finer("h", "hour of week", ["season"]) == ""
+    assert finer("MS", "day of week", ["season"]) == "D"
+    fine = wb.cube(part, by=parts.axes("at", "h"), of="x")
+    kinds = ("rolling", "season")
+    asked = Asked(last=1)
+    coarse = beside(weekly, None, drift.judge, kinds, asked, every="W").set_index(["reference_kind", "window"])
+    found = beside(weekly, fine, drift.judge, kinds, asked, every="W").set_index(["reference_kind", "window"])
+    assert coarse.loc["rolling", "distance"].equals(found.loc["rolling", "distance"])
+    assert coarse.loc["season", "distance"].max() > 0.03
+    assert found.loc["season", "distance"].max() == pytest.approx(0, abs=1e-12)
 
 
 def test_months_are_matched_across_years():

@@ -263,6 +263,19 @@ def test_detectable_of_a_table():
     assert one["shift"] == pytest.approx(2 * one["shift_in_deviations"], rel=0.05)
     assert "standard deviations" in one["words"]
     assert told.loc["name", "words"].str.contains("not evaluated, nearly every row has its own value").all()
+    flat = power.detectable(wb.cube(frame.assign(x=1.0), of=["x"]), rows=1_000).iloc[0]
+    assert flat["words"].startswith("x: 14.2")
+    assert "% of its values elsewhere" in flat["words"]
+    assert "nan" not in flat["words"]
+    each = power.usual(power.detectable(wb.collapse(cube), cube))
+    assert each["column"].tolist() == ["x", "c", "name"]
+    assert each["n"].tolist() == told.groupby(level="column")["n"].median().loc[["x", "c", "name"]].tolist()
+    first, second = power.words(each)
+    assert first.startswith("The smallest change of a usual window that raises an alarm in 80 of 100 cases: ")
+    assert "x: a shift of" in first
+    assert "name" not in first
+    assert "1 in 100 tables" in second
+    assert power.words(power.usual(power.detectable(cube, rows=50)))[0] == "No column has values enough for an alarm."
     small = power.detectable(cube, rows=50).set_index("column")
     assert small.loc["x", "words"].startswith("x: not evaluated, only 50 values")
     assert power.detectable(cube, rows=150).set_index("column").loc["c", "distance"] > told.loc["c", "distance"].max()

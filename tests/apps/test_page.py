@@ -99,6 +99,13 @@ def test_a_panel_object_is_published_as_its_pictures(tmp_path):
     assert [part["kind"] for part in snapshot.read_snapshot(tmp_path).story["sections"][0]["parts"]] == ["picture"]
 
 
+def test_a_sentence_for_a_picture_brings_the_scripts_it_stands_on(tmp_path):
+    from workbench.views import maps
+
+    page(a_run(tmp_path), "T", "Q?", sections=[("One", "", curve()), ("Two", "", maps.nothing("There is nothing."))])
+    assert {"panel", "bokeh-widgets", "bokeh-tables"} <= set(snapshot.read_snapshot(tmp_path).scripts)
+
+
 def test_pictures_may_share_a_formatter(tmp_path):
     from bokeh.models import NumeralTickFormatter
 

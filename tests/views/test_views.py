@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from workbench.analyses import drift as drifting
-from workbench.views import drift, look, maps, performance, quality
+from workbench.analyses import power as powers
+from workbench.views import drift, look, maps, performance, power, quality
 
 
 def drawn(view):
@@ -31,6 +32,7 @@ def pictures(sound, moved, speed):
         "drift_lines": drift.drift_lines(judged, ["f05", "model"]),
         "numbers": drift.closer(drifting.close_up(old, new, drifting.closest(judged)), name),
         "values": drift.closer(drifting.close_up(old, new, judged.query("column == 'model'").iloc[-2]), name),
+        "power_lines": power.power_lines(powers.curves(judged)),
         "bars": drift.drift_map(judged[judged["window"] == ""]),
         "missing_lines": drift.missing_lines(judged),
         "percentiles": performance.percentiles(measured, "latency", 10),
@@ -199,3 +201,24 @@ def test_any_two_spans_answer_and_say_when_they_overlap(rows):
     assert apart.title.text == f"{last} against {first}"
     assert same.title.text.endswith("choose two apart")
     assert "f05" in [name for one in apart.renderers for name in one.data_source.data.get("name", [])]
+
+
+def test_columns_of_the_same_numbers_of_values_share_a_power_curve(moved):
+    curves = powers.curves(moved[0])
+    assert curves["n"].max() < 1.2 * curves["n"].min(), "all windows are alike here, but for missing values"
+    lines = power.power_lines(curves)
+    labels = {layer.label for layer in lines if layer.label}
+    assert len(labels) <= 2
+    assert any(f"and {curves['column'].nunique() - 1} more (about " in label for label in labels)
+    far_apart = curves.assign(n=np.where(curves["column"] == curves["column"].iloc[0], 50.0, 900.0))
+    labels = {layer.label for layer in power.power_lines(far_apart) if layer.label}
+    assert any(label.endswith("(50 values)") for label in labels)
+    assert any(label.endswith("900 values)") for label in labels)
+    assert "was evaluated" in str(power.power_lines(curves[:0]).data)
+
+
+def test_the_slices_that_are_told_are_numbered_from_nothing():
+    carried = pd.DataFrame({"column": ["x", "y"], "slice": ["", "model=a"], "words": ["all", "model=a carries it"]})
+    assert drifting.told_carriers(carried).to_dict("list") == {"column": ["y"], "in words": ["model=a carries it"]}
+    assert drifting.told_carriers(carried).index.tolist() == [0]
+    assert drifting.told_carriers(carried[:1]) is None

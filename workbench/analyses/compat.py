@@ -105,12 +105,14 @@ def doane(counts: npt.ArrayLike, at: npt.ArrayLike) -> npt.NDArray[np.float64]:
     n, low, high = weight.sum(), x.min(), x.max()
     if low == high:
         return np.array([low - 0.5, high + 0.5])
+    unit = max(abs(low), abs(high))  # so that sums of the largest doubles do not overflow
+    x = x / unit
     mean, sigma = np.average(x, weights=weight), float(far.deviation(weight, x))
     bins = 1
     if n > 2 and sigma > 0:
         skew = abs(np.average(((x - mean) / sigma) ** 3, weights=weight))
         bins = int(np.ceil(1 + np.log2(n) + np.log2(1 + skew / np.sqrt(6 * (n - 2) / ((n + 1) * (n + 3))))))
-    return np.linspace(low, high, bins + 1)
+    return np.linspace(low / 2, high / 2, bins + 1) * 2
 
 
 def nannyml_cells(

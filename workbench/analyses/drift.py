@@ -294,7 +294,8 @@ def carriers(carried: pd.DataFrame) -> str:
 def told_carriers(carried: pd.DataFrame) -> pd.DataFrame | None:
     """The slices of `carriers` as a person reads them; None where there are none."""
     found = carried[carried["slice"] != ""].head(10) if len(carried) else carried
-    return None if found.empty else found[["column", "words"]].rename(columns={"words": "in words"})
+    told = found[["column", "words"]].rename(columns={"words": "in words"}) if len(found) else found
+    return told.reset_index(drop=True) if len(told) else None
 
 
 def told_kinds(others: pd.DataFrame | None) -> str:
@@ -305,5 +306,9 @@ def told_kinds(others: pd.DataFrame | None) -> str:
     said = []
     for kind, rows in whole.groupby("reference_kind", sort=False):
         looked, hits = rows[rows["verdict"] != "not evaluated"], rows[rows["drifted"]]
-        said.append(f"{kind}: {hits['window'].nunique()} of {looked['window'].nunique()} windows drifted")
+        most = hits.groupby("column")["window"].nunique().sort_values(ascending=False, kind="stable")
+        by = ", ".join(f"{column} in {count}" for column, count in most.head(3).items())
+        more = f" and {len(most) - 3} more columns" if len(most) > 3 else ""
+        tail = f" ({by}{more})" if by else ""
+        said.append(f"{kind}: {hits['window'].nunique()} of {looked['window'].nunique()} windows drifted{tail}")
     return "Against each kind of reference, " + "; ".join(said) + "."

@@ -38,7 +38,7 @@ def standard_error(
     """
     a, b = np.broadcast_arrays(np.asarray(reference, dtype="float64"), np.asarray(current, dtype="float64"))
     n, m = a.sum(-1), b.sum(-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # values near the largest double: not known
         if metric == "psi":
             a, b = a + 0.5, b + 0.5
         p, q = a / a.sum(-1, keepdims=True), b / b.sum(-1, keepdims=True)

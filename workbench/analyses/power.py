@@ -196,7 +196,8 @@ def detectable(
     reference: a cube, its windows taken together; current: a cube with the windows to come (those of another time will
     do: only their numbers of values are used); without it, `rows` rows a window. The other names are those of `judge`.
     Returns a frame: column, kind, window, n_reference, n, metric, distance (the smallest KS or total variation), shift (of
-    a number, in its own unit), shift_in_deviations, missing (rise of the missing share), evaluated, words.
+    a number, in its own unit; NaN where the reference holds a single value, inf where no shift gives that distance),
+    shift_in_deviations, missing (rise of the missing share), evaluated, words.
     """
     names = [str(one) for one in reference["column"].values]
     labels = [""] if current is None else window_labels(current)
@@ -230,6 +231,7 @@ def detectable(
                 one["shift"] = shift_of(a, pair.at, one["distance"])
                 unit = float(far.deviation(a, pair.at))
                 one["shift_in_deviations"] = one["shift"] / unit if unit else np.nan
+                one["shift"] = one["shift"] if unit else np.nan  # a single value has no width to be shifted by
         few = np.minimum(one["n_reference"], one["n"])
         one["why"] = [
             why or ("" if k >= least else f"only {k:.0f} values, {least} needed")
@@ -241,6 +243,35 @@ def detectable(
     frame["distance"] = frame["distance"].where(frame["evaluated"], np.inf)
     frame["words"] = [_said(one) for one in frame.itertuples()]
     return frame
+
+
+def usual(found: pd.DataFrame) -> pd.DataFrame:
+    """One row of `detectable` a column: its usual window, the one of the median number of values."""
+    if found.empty:
+        return found
+    ordered = found.sort_values("n", kind="stable")
+    rows = [part.iloc[len(part) // 2] for _, part in ordered.groupby("column", sort=False)]
+    table = pd.DataFrame(rows).set_index("column").reindex(list(dict.fromkeys(found["column"]))).reset_index()
+    return table[found.columns]
+
+
+def words(one_each: pd.DataFrame, alpha: float = 0.01, power: float = 0.8, most: int = 3) -> tuple[str, str]:
+    """What an alarm would catch in a usual window, and how to read the curves, in a sentence or two each.
+
+    one_each: `usual`. Named are the columns whose smallest distance is the largest: those where the most stays unseen.
+    """
+    looked = one_each[one_each["evaluated"].astype(bool)]
+    if looked.empty:
+        return "No column has values enough for an alarm.", ""
+    blind = looked.sort_values("distance", ascending=False, kind="stable").head(most)
+    said = "; ".join(one.words.replace(f" in {say_window(one.window)}", "", 1) if one.window else one.words
+                     for one in blind.itertuples())  # fmt: skip
+    rest = f" (the {len(blind)} columns that hide the most)" if len(looked) > len(blind) else ""
+    return (
+        f"The smallest change of a usual window that raises an alarm in {100 * power:.0f} of 100 cases{rest}: {said}.",
+        f"At distance 0 nothing has moved: alarms there are the false ones, {100 * alpha:.0f} in 100 tables at most. "
+        "`workbench detectable` tells the same before a table is scheduled.",
+    )
 
 
 def told(found: pd.DataFrame) -> list[str]:
@@ -270,5 +301,5 @@ def _said(row: Any) -> str:
     if row.metric == "total_variation":
         return f"{row.column}{place}: {say_share(row.distance)} of its rows in other values; {rise}"
     far_off = f"a shift of {row.shift:.3g} ({row.shift_in_deviations:.2g} standard deviations)"
-    what = far_off if np.isfinite(row.shift) else "no plain shift"
+    what = far_off if np.isfinite(row.shift) else f"{say_share(row.distance)} of its values elsewhere"
     return f"{row.column}{place}: {what}, KS distance {row.distance:.3f}; {rise}"

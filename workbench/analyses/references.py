@@ -135,6 +135,21 @@ def settled(
     return judged
 
 
+def beside(
+    cube: xr.Dataset,
+    fine: xr.Dataset | None,
+    judge: Callable[[pd.DataFrame], pd.DataFrame],
+    kinds: Sequence[str],
+    asked: Asked | None = None,
+    **more: Any,
+) -> pd.DataFrame:
+    """`settled` of several kinds: the season's from `fine`, a cube of the same rows in windows as short as its places (see
+    `seasons.finer`; without segments), the others from `cube`; all from `cube` where there is no finer one."""
+    parts = [(cube, [kind for kind in kinds if kind != "season" or fine is None])]
+    parts += [(fine, ["season"])] if fine is not None and "season" in kinds else []
+    return pd.concat([settled(one, judge, some, asked, **more) for one, some in parts if some], ignore_index=True)
+
+
 def _signs(rows: pd.DataFrame, kinds: Sequence[str]) -> set[tuple[str, str]]:
     """Kind and window of what drifted of a column, all rows together."""
     part = rows[rows["drifted"] & (rows["segment"] == "") & rows["reference_kind"].isin(kinds)]

@@ -110,7 +110,8 @@ def _table(cube: xr.Dataset, column: str, names: list[str], order: list[int], mo
         group = far.equal_parts(total, most)
         size = int(group.max()) + 1
         weight = np.maximum(np.bincount(group, total, minlength=size), 1e-300)
-        values = np.bincount(group, total * np.nan_to_num(pair.at), minlength=size) / weight
+        mean = np.bincount(group, total / weight[group] * np.nan_to_num(pair.at), minlength=size)
+        values = np.maximum.accumulate(mean)  # ascending to the last bit
         several = np.bincount(group, total > 0, minlength=size) > 1
         bound = float((np.bincount(group, total, minlength=size) * several).max() / max(total.sum(), 1))
     few = Counts(cube, pair.new.group, group[pair.new.cell], pair.new.count).stacked(len(values))

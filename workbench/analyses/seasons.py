@@ -117,6 +117,19 @@ def places(starts: Any, season: str, tz: str = "UTC", holidays: frozenset[date] 
     return day + np.array([f" {hour:02d}" for hour in clock.hour], dtype=object)
 
 
+def finer(every: str, season: str, kinds: Sequence[str]) -> str:
+    """The length of the windows that a season's places want, where those of `every` are longer; "" where they will do.
+
+    >>> finer("W", "hour of week", ["previous", "season"]), finer("h", "hour of week", ["season"]), finer("W", "day of week", [])
+    ('h', '', '')
+    """
+    want = {"hour of week": "h", "day of week": "D", "month of year": "MS"}.get(season, "")
+    if "season" not in kinds or not want:
+        return ""
+    lengths = [pd.Timestamp("2026-01-05") + pd.tseries.frequencies.to_offset(one) for one in (every, want)]
+    return want if lengths[0] > lengths[1] else ""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The windows that are judged, and for each kind of reference what they are compared with.

@@ -55,9 +55,10 @@ def _exact_share_p(k: Floats, n: Floats, j: Floats, m: Floats, otherwise: Floats
 
 
 def share_noise(part_a: npt.ArrayLike, rows_a: npt.ArrayLike, part_b: npt.ArrayLike, rows_b: npt.ArrayLike) -> Floats:
-    """Expected |difference of two shares| when nothing moved: sqrt(2/pi) sqrt(p(1-p)(1/n + 1/m)), p pooled."""
+    """Expected |difference of two shares| when nothing moved: sqrt(2/pi) sqrt(p(1-p)(1/n + 1/m)), p pooled; NaN where a side
+    is empty."""
     k, n = np.asarray(part_a, dtype="float64"), np.asarray(rows_a, dtype="float64")
     l, m = np.asarray(part_b, dtype="float64"), np.asarray(rows_b, dtype="float64")  # noqa: E741
     with np.errstate(invalid="ignore", divide="ignore"):
         p = (k + l) / (n + m)
-        return HALF_NORMAL * np.sqrt(p * (1 - p) * (1 / n + 1 / m))
+        return np.where((n > 0) & (m > 0), HALF_NORMAL * np.sqrt(p * (1 - p) * (1 / n + 1 / m)), np.nan)

@@ -285,7 +285,9 @@ def counted(reference: xr.Dataset, current: xr.Dataset, column: str, window: str
     for cube, one, when in ((reference, pair.old, ""), (current, pair.new, window)):
         flat, use = _leaves(cube, dims, labels, when)
         kept = use[one.group]
-        sides.append((flat[one.group][kept], np.asarray(one.cell)[kept], np.asarray(one.count, "float64")[kept]))
+        sides.append(
+            (flat[one.group][kept], np.asarray(one.cell, "int64")[kept], np.asarray(one.count, "float64")[kept])
+        )
         place = [str(c) for c in cube["column"].values].index(column)
         told = [np.where(use, cube[name].values.reshape(-1, cube.sizes["column"])[:, place], 0) for name in EXTRA]
         extra.append((flat, told))
@@ -297,7 +299,7 @@ def _leaves(cube: xr.Dataset, dims: Sequence[str], labels: tuple[list[Any], ...]
     spots, flat = groups(cube), np.zeros(cube["count"].size, "int64")
     for dim, named in zip(dims, labels, strict=True):
         index = {v: i for i, v in enumerate(named)}
-        mine = np.array([index[str(v)] for v in cube[dim].values])
+        mine = np.array([index[str(v)] for v in cube[dim].values], dtype="int64")
         flat = flat * len(named) + mine[spots[dim]]
     use = np.ones(len(flat), dtype=bool)
     if window:

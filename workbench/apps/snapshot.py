@@ -182,5 +182,5 @@ def libraries(model: Any) -> set[str]:
         if module.startswith("bokeh.models.widgets"):
             found.add("bokeh-tables" if module.endswith("tables") else "bokeh-widgets")
         elif not module.startswith("bokeh."):
-            found.add("panel")
+            found |= {"bokeh-widgets", "bokeh-tables", "panel"}  # panel's script stands on both
     return found

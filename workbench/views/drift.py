@@ -133,7 +133,7 @@ def _two_spans(judged: pd.DataFrame | None, title: str, threshold: float) -> Any
         for name in ("column", "verdict", "distance", "distance_noise")
     }
     far, noise = told["distance"].astype("float64"), told["distance_noise"].astype("float64")
-    place, size = np.arange(len(far))[::-1].astype("float64"), len(far)
+    place, size = 11.0 - np.arange(len(far)), len(far)  # the furthest on top, however few there are
     colour = [look.BAD if one == "drifted" else look.ACCENT for one in told["verdict"]] + [look.TEXT] * size
     words = [f"{a:.3f}, sampling alone {b:.3f}: {c}" for a, b, c in zip(far, noise, told["verdict"], strict=True)]
     box = {
