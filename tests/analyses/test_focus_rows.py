@@ -86,6 +86,8 @@ def test_rows_are_valid_and_sum_to_the_bill(model, tmp_path):
     assert sum(back.column("BilledCost").to_pylist()) == sum(told["BilledCost"])
     assert back.column("ChargePeriodStart").type == pa.timestamp("us", "UTC")
     draft = focus_rows.write_csv(focus_rows.rows(lines, ACCOUNT, draft=True), tmp_path / "draft.csv")
+    plain = {key for text in read(draft)["SkuPriceDetails"] for key in json.loads(text) if not key.startswith("x_")}
+    assert plain == {"ModelId", "ModelDeveloper", "TokenDirection", "TokenCacheAction"}  # keys that the draft has
     assert all("has no x_" in one for one in problems(read(draft), model))
     assert len(problems(read(draft), model)) > 0
 

@@ -70,6 +70,12 @@ def test_further_lines_and_the_steps_of_the_picture():
         waterfall.steps(found, was, was + 1)
 
 
+def test_sums_beyond_64_bits_stay_exact():
+    large = pd.concat([BASE.assign(input_pico=9 * 10**18)] * 3)
+    change = waterfall.cost(large, CLASSES) - waterfall.cost(BASE, CLASSES)
+    assert waterfall.explain(BASE, large, ["model"], CLASSES)["micro"].sum() == change > 9 * 10**12
+
+
 def test_refusals():
     with pytest.raises(WorkbenchError, match="period before has no requests"):
         waterfall.explain(BASE.iloc[:0], BASE, ["model"], CLASSES)

@@ -226,7 +226,7 @@ def _cells(cube: xr.Dataset, columns: Sequence[str]) -> pd.DataFrame:
 
 def _product(tokens: Any, price: Any) -> Any:
     size = np.abs(tokens.astype("float64")) * price.astype("float64")
-    return tokens * price if size.max(initial=0.0) < 2**62 else tokens.astype(object) * price.astype(object)
+    return tokens * price if size.sum() < 2**62 else tokens.astype(object) * price.astype(object)
 
 
 def together(*parts: pd.DataFrame) -> pd.DataFrame:

@@ -129,11 +129,11 @@ def _row(one: Mapping[str, Any], account: Account, offset: Any, tags: list[str],
     cost = Decimal(int(one["pico"])) / PICO
     details = {
         "ModelId": one["model"],
+        "ModelDeveloper": one["known_as"].partition("/")[0],
         "TokenDirection": direction,
         "TokenCacheAction": action,
-        "ServiceTier": one["tier"],
     }
-    own = {"ModelDeveloper": one["known_as"].partition("/")[0], "PriceContext": one["context"]}
+    own = {"ServiceTier": one["tier"], "PriceContext": one["context"]}
     prefix = "" if draft else "x_"
     named = {f"{prefix}{name}": value for name, value in details.items() if value}
     named |= {f"x_{name}": value for name, value in own.items() if value}

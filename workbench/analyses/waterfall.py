@@ -50,7 +50,7 @@ def explain(
     Columns: effect, the columns of `segment` ("" for a fixed line), micro. A segment that is new or gone has its whole cost
     under volume and mix, since its lengths and prices have not changed; a class that is new to a segment under cache hits.
 
-    Raises WorkbenchError for a period without requests and for columns that are missing.
+    Raises WorkbenchError for a period without requests, columns that are missing, and effects beyond a trillion dollars.
     """
     old, new = _by_segment(before, segment, classes, "before"), _by_segment(after, segment, classes, "after")
     both = old.index.union(new.index, sort=False)
@@ -118,7 +118,8 @@ def _by_segment(frame: pd.DataFrame, segment: Sequence[str], classes: Sequence[s
     if missing:
         raise WorkbenchError(f"the period {which} has no column {', '.join(missing)}; wanted {', '.join(wanted)}")
     numbers = [name for name in [*wanted[len(segment) :], "fee_pico"] if name in frame]
-    found: pd.DataFrame = frame.groupby(list(segment), sort=False, dropna=False)[numbers].sum()
+    exact = {name: frame[name].astype(object) for name in numbers if name.endswith("_pico")}  # sums may not fit 64 bits
+    found: pd.DataFrame = frame.assign(**exact).groupby(list(segment), sort=False, dropna=False)[numbers].sum()
     if not found["requests"].sum() > 0:
         raise WorkbenchError(
             f"the period {which} has no requests, so there is nothing to compare with; choose another period"
@@ -199,6 +200,8 @@ def _close(change: Floats, exact: Any, total: int) -> npt.NDArray[np.int64]:
 
     The float effects of a segment miss its exact change in picodollars by their rounding; that goes to its largest effect.
     """
+    if np.abs(change).max(initial=0.0) >= 2**62 * (PICO // MICRO):
+        raise WorkbenchError("the two periods are too far apart to compare: an effect is beyond a trillion dollars")
     whole = np.array([[round(value) for value in row] for row in change.tolist()], dtype=object).reshape(change.shape)
     largest, rest = np.abs(change).argmax(axis=0), exact - whole.sum(axis=0)
     for place in range(len(exact)):
