@@ -126,6 +126,12 @@
       window.addEventListener("pageshow", () => { link.textContent = words; }); // come back to
     }
     for (const form of document.querySelectorAll("form.live")) form.addEventListener("submit", () => { form.classList.add("busy"); });
+    for (const slider of document.querySelectorAll("form.live [data-moves]")) { // a number's slider and its field move each other
+      const field = slider.form.elements[slider.dataset.moves];
+      slider.hidden = false;
+      slider.addEventListener("input", () => { field.value = slider.value; });
+      field.addEventListener("input", () => { if (field.value !== "") slider.value = field.value; });
+    }
     for (const control of document.querySelectorAll("form.live input, form.live select")) control.addEventListener("change", () => { if (control.reportValidity()) control.form.requestSubmit(); });
     live();
   }

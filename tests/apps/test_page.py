@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench.apps import shell, snapshot
-from workbench.apps.page import latest_event, page, table
+from workbench.apps.page import _slider, latest_event, page, table
 from workbench.apps.poster import poster
 from workbench.errors import WorkbenchError
 from workbench.views import look
@@ -190,3 +190,21 @@ def test_the_age_of_the_data_is_the_newest_row_or_its_window(tmp_path, of, lates
     cube = wb.cube(wb.open_table(tmp_path / "table.parquet"), by=[wb.Period("ts", "D", name="window")], of=of)
     wb.save_cube(cube, tmp_path / "cube.nc")
     assert latest_event(a_run(tmp_path, parameters={"time": "auto"})) == latest
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "found"),
+    [
+        (0.7, 0.0, 1.0, ("0.0", "1.0", "0.01")),
+        (24, 1, 120, ("1", "120", "1")),
+        (15_000.0, 0.0, 1e8, ("0", "60000", "100")),
+        (0.0, 0.0, 1e9, ("0", "1", "0.01")),
+        (True, 0, 1, None),
+        ("a", None, None, None),
+    ],
+)
+def test_sliders_reach_what_is_near_the_number(value, low, high, found):
+    told = _slider(value, low, high)
+    assert (told and tuple(float(told[name]) for name in ("low", "high", "step"))) == (
+        found and tuple(map(float, found))
+    )

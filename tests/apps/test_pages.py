@@ -96,6 +96,12 @@ def test_a_control_changes_the_figures_of_a_live_page(browser, served):
         after = page.inner_text(".cards")
         assert before != after
         assert "slo_ms 600" in page.inner_text(".facts")
+        slider = page.locator("[data-moves=slo_ms]")
+        assert (slider.input_value(), slider.get_attribute("max")) == ("601", "2400")  # from 1 in steps of 10
+        slider.evaluate("slider => { slider.value = 701; slider.dispatchEvent(new Event('input')); }")
+        assert page.input_value("input[name=slo_ms]") == "701"
+        page.fill("input[name=slo_ms]", "801")
+        assert slider.input_value() == "801"
         seen.clean()
 
 

@@ -7,6 +7,7 @@ what `workbench serve` paints at once; in a Panel session it becomes the served 
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -372,6 +373,16 @@ def show(document: Any, told: Told) -> Any:
     return pn.Column(*panes, name=NAME)
 
 
+def _slider(value: Any, low: Any, high: Any) -> Json | None:
+    """Ends and step of the slider beside a number's field; of a wide range only what is near the number."""
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in (value, low, high)):
+        return None
+    if high - low > 200:
+        low, high = max(low, min(0, value)), min(high, max(4 * abs(value), low + 1))
+    step = 1 if isinstance(value, int) else 10.0 ** math.floor(math.log10(max(high - low, 1e-9) / 100))
+    return {"low": _field(low), "high": _field(high), "step": _field(step), "value": _field(value)}
+
+
 def _field(value: Any) -> str:
     """A value as a form shows and sends it."""
     return f"{value:g}" if isinstance(value, float) and f"{value:g}" == repr(value).removesuffix(".0") else str(value)
@@ -400,6 +411,7 @@ def _controls(run: Any) -> list[Json]:
                 "value": _field(run.parameters.get(name)),
                 "low": low,
                 "high": high,
+                "slider": _slider(run.parameters.get(name), low, high),
                 "choices": [str(one) for one in choices.get(name, [])],
             }
         )
