@@ -30,6 +30,7 @@ GOOD, FAILED, USAGE = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     options = parser().parse_args(arguments)
+    options.words = list(sys.argv[1:] if arguments is None else arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--warm",
         action="store_true",
-        help="fork the kernel from a parent that has everything imported; a plain one else",
+        help="fork the run and its kernel from a parent that has everything imported; plain ones else",
     )
     run.add_argument("--at", metavar="TIME", help="fill {{ day }}-like dates of -p in: now, or as in 2026-11-23T02:30Z")
     run.add_argument("--zone", default="UTC", metavar="NAME", help="time zone of these dates (default: UTC)")
@@ -171,13 +172,18 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from workbench.runs import execute, notebooks, parameters, records
+    from workbench.runs import notebooks, parameters, records, warm
 
     notebook = notebooks.find_notebook(options.notebook)
     known, bounds = parameters.declared(notebook), parameters.limits(notebook)
     if options.listed:
         print(parameters.listing(known.values(), bounds))
         return GOOD
+    if options.warm:
+        scheduling.warm_up(_say)
+    code = warm.hand_over(options.words)
+    if code is not None:
+        return code
     texts = scheduling.dated(options.parameters, options.at, options.zone)
     try:
         given, used, from_environment = parameters.resolve(known, texts, os.environ, bounds)
@@ -188,14 +194,14 @@ def _run(options: argparse.Namespace) -> int:
     for name in from_environment:
         over = "goes before -p" if name in given else "is used"
         _say(f"{notebook.stem}: WORKBENCH_{name.upper()} from the environment {over}")
+    from workbench.runs import execute
+
     runs = records.runs_dir(options.runs)
     if options.reuse:
         record = execute.same_run(notebook, used, runs)
         if record is not None:
             _say(f"{notebook.stem}: nothing changed since the run of {record.started}")
             return _tell(record)
-    if options.warm:
-        scheduling.warm_up(_say)
     stop = execute.Stop()
     before = _signals(stop)
     try:

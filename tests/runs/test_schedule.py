@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -65,7 +66,7 @@ HEAD = "deliver:\n  log: {file: a.jsonl}\nentries:\n"
         ("notebook: toy\n    cron: '0 1 * * *'\n    catchup: each", 7, "did you mean 'catch-up'?"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    depends-on: b", 7, "there is no entry 'b'"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    depends-on: a", 7, "these wait for each other: a -> a"),
-        ("notebook: toy\n    cron: '0 1 * * *'\n    retries: {times: -1}", 7, "wanted a number of at least 0"),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    retries: {times: -1}", 7, "wanted a whole number of at least 0"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    retries: {after: oom}", 7, "there is no failure 'oom'"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    memory: lots", 7, "as in 8GB"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    alerts: [{when: late, to: log}]", 7, "add `late:` to it"),
@@ -82,6 +83,37 @@ HEAD = "deliver:\n  log: {file: a.jsonl}\nentries:\n"
         ("notebook: toy\n    cron: '0 1 * * *'\n    alerts: [{when: failed}]", 7, "this rule tells nobody"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    cron: '0 2 * * *'", 7, "'cron' is here twice"),
         ("notebook: toy\n    cron: '0 1 * * *'\n    enabled: 1", 7, "wanted true or false"),
+        ("notebook: toy\n    cron: '@daily'", 6, "write '0 0 * * *' instead"),
+        ("notebook: toy\n    cron: '0 0 1 * * *'", 6, "take the seconds in front away"),
+        ("notebook: 5\n    cron: '0 1 * * *'", 5, "notebook is 5; wanted its name"),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    zone: 2", 7, "zone is 2; wanted an IANA name"),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    parameters: {by: {{ day }}}", 7, "quote what has braces"),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    parameters: {by: 'secret:x'}", 7, "'secret:x' is no secret"),
+        (
+            "notebook: toy\n    cron: '0 1 * * *'\n    retries: two",
+            7,
+            "retries is 'two'; wanted a number, or {times: 2",
+        ),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    retries: {times: 1.5}", 7, "wanted a whole number"),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    memory: 0GB", 7, "as in 8GB"),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    timeout: 900000d", 7, "is no span of time"),
+        (f"notebook: toy\n    cron: '0 1 * * *'\n    timeout: {'9' * 400}", 7, "99... is no span of time"),
+        (
+            "notebook: toy\n    cron: '0 1 * * *'\n    alerts: [{figure: [1], is: bad, to: log}]",
+            7,
+            "wanted the name of",
+        ),
+        ("notebook: toy\n    cron: '0 1 * * *'\n    alerts: [{figure: x, above: .nan, to: log}]", 7, "wanted a number"),
+        (
+            "notebook: toy\n    cron: '0 1 * * *'\n    depends-on: c\n  c: {notebook: toy, cron: '0 1 * * *', enabled: false}",
+            7,
+            "c is switched off",
+        ),
+        (
+            "notebook: toy\n    cron: '0 1 * * *'\n  '../x': {notebook: toy, cron: '0 1 * * *'}",
+            7,
+            "is no name of an entry",
+        ),
     ],
 )
 def test_a_mistake_is_told_at_its_line(told, entry, line, sentence):
@@ -99,6 +131,81 @@ def test_a_longer_cycle_and_a_password_and_all_of_it_at_once(told, tmp_path):
     with pytest.raises(WorkbenchError, match="has 2 mistakes") as error:
         read_schedule(tmp_path / "schedule.yml")
     assert f"{tmp_path / 'schedule.yml'}:2: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("channel", "sentence"),
+    [
+        ("{webhook: ftp://x}", "wanted an http(s) address"),
+        ("{webhook: 'https://me:hunter2@x/y'}", "this address holds a password; write secret:env:NAME"),
+        ("{webhook: 'https://x', headers: 5}", "headers is '5'; wanted a mapping"),
+        ("{webhook: 'https://x', headers: {Authorization: hunter2}}", "the header Authorization is a secret"),
+        ("{webhook: secret:x}", "'secret:x' is no secret"),
+        ("{email: [], from: a@b.c, smtp: 'h:25'}", "wanted an address or a list of addresses"),
+        ("{email: a@b.c, from: a, smtp: 'h:25'}", "from is 'a'; wanted an address"),
+        ("{email: a@b.c, from: a@b.c, smtp: 'h:99999'}", "wanted host:port"),
+        ("{email: a@b.c, from: a@b.c, smtp: 'h:25', tls: maybe}", "wanted one of starttls, yes, no"),
+        ("{file: [a]}", "wanted the path of a file"),
+        ("{file: a, webhook: 'https://x'}", "no or several ways"),
+        ("5", "no or several ways"),
+    ],
+)
+def test_a_mistake_in_a_channel_is_told_without_its_secret(told, channel, sentence):
+    problems = told(f"deliver:\n  log: {channel}\nentries:\n  a: {{notebook: toy, cron: '0 1 * * *'}}\n")
+    assert sentence in problems[2]
+    assert "hunter2" not in problems[2]
+
+
+def test_every_cycle_is_told(told):
+    entries = "".join(
+        f"  {a}: {{notebook: toy, cron: '0 1 * * *', depends-on: {b}}}\n" for a, b in ("ab", "ba", "cd", "dc")
+    )
+    problems = told(f"entries:\n{entries}")
+    assert "a -> b -> a" in problems[2]
+    assert "c -> d -> c" in problems[4]
+
+
+def test_anchors_and_merges_mean_what_they_mean_in_yaml(tmp_path):
+    write_book(tmp_path / "toy.ipynb", "print(every)")
+    path = tmp_path / "schedule.yml"
+    path.write_text(
+        "entries:\n  a: &usual\n    notebook: toy\n    cron: '0 1 * * *'\n    parameters: &p {by: x, every: D}\n"
+        "  b:\n    <<: *usual\n    cron: '0 2 * * *'\n    parameters:\n      <<: [*p]\n      by: z\n"
+    )
+    a, b = read_schedule(path).entries
+    assert (a.cron, b.cron, b.notebook) == ("0 1 * * *", "0 2 * * *", a.notebook)
+    assert (a.parameters, b.parameters) == ({"by": "x", "every": "D"}, {"by": "z", "every": "D"})
+
+
+REPEATED = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in ("ab", "bc", "cd", "de", "ef", "fg", "gh"))
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("entries: &a\n  x: *a\n", "1: an anchor that holds itself"),
+        ("a: &a [1]\n" + REPEATED, "or too many of them"),
+        ("entries:\n  a: " + "[" * 5000 + "]" * 5000, "2: this lies deeper than 40 levels"),
+        ("entries:\n  ä: 1\n".encode("latin-1"), "2: this is not UTF-8 text; save the file as UTF-8"),
+        ("entries:\n".encode("utf-16"), "1: this is not UTF-8"),
+        (
+            "entries:\n\ta: 1\n",
+            r"2: this is not YAML: found character '\t' that cannot start any token; indent with spaces",
+        ),
+        ("entries:\n  a: %d\n", "2: this is not YAML: found character '%'"),
+        ("entries:\n  a: b: c\n", "quote a text that has a colon in it"),
+        ("a: 1\n---\nb: 2\n", "keep what is above the line ---"),
+        ("a: 1\nb\0: 2\n", "2: this is not YAML"),
+    ],
+)
+def test_a_file_that_no_values_can_be_made_of(tmp_path, data, sentence):
+    path = tmp_path / "schedule.yml"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    with pytest.raises(WorkbenchError) as error:
+        read_schedule(path)
+    assert sentence in str(error.value)
+    with pytest.raises(WorkbenchError, match="cannot be read"):
+        read_schedule(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +238,28 @@ def test_times_go_on_from_each_of_themselves(cron, zone, start):
     assert whole == sorted(set(whole))
     assert [times.next_fire(cron, place, one) for one in whole[:-1]] == whole[1:]
     assert times.next_fire(cron, place, whole[5] - timedelta(seconds=1)) == whole[5]
+
+
+NIGHTS = {  # clocks that go forward and back at two, at midnight, by half an hour, and for Ramadan
+    "Europe/Berlin": (date(2026, 3, 29), date(2026, 10, 25)),
+    "America/St_Johns": (date(2026, 3, 8), date(2026, 11, 1)),
+    "Australia/Lord_Howe": (date(2026, 10, 4), date(2026, 4, 5)),
+    "Africa/Cairo": (date(2026, 4, 24), date(2026, 10, 30)),
+    "America/Santiago": (date(2026, 9, 6), date(2026, 4, 5)),
+    "Africa/Casablanca": (date(2026, 3, 22), date(2026, 2, 15)),
+}
+
+
+@pytest.mark.parametrize("name", NIGHTS)
+def test_every_time_of_a_day_on_which_clocks_change_fires_once(name):
+    place = ZoneInfo(name)
+    for day in NIGHTS[name]:
+        noons = [datetime.combine(day + timedelta(days=i), time(12), place) for i in (-1, 0)]
+        assert len({one.utcoffset() for one in noons} | {(noons[0] - timedelta(days=1)).utcoffset()}) == 2
+        for minute in range(0, 1440, 15):
+            cron = f"{minute % 60} {minute // 60} * * *"
+            fired = list(islice(times.fires(cron, place, noons[0]), 3))
+            assert len([one for one in fired if one <= noons[1]]) == 1, (cron, day)
 
 
 @pytest.mark.parametrize(

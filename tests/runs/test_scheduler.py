@@ -144,6 +144,29 @@ def test_dependencies_wait_and_a_failure_is_passed_on(scheduler):
     assert reason == "b of 2026-03-27T13:00:00Z, which it depends on, is failed"
 
 
+def test_what_depends_on_a_skipped_or_missed_window_is_skipped_though_older_ones_were_good(scheduler):
+    entries = {
+        "a": {"cron": "0 * * * *", "catch-up": "none"},
+        "b": {"cron": "0 * * * *", "depends-on": "a", "catch-up": "each"},
+        "c": {"cron": "0 * * * *", "depends-on": "b", "catch-up": "each"},
+    }
+
+    def command(entry, window, runs):
+        bad = (entry.name, window.logical) == ("a", "2026-03-27T14:00:00Z")
+        return stub(0, *(["fail"] if bad else []))(entry, window, runs)
+
+    s = scheduler(entries, command=command)
+    run_until(s, "2026-03-27T14:30:00Z")
+    s.clock.at += 3600  # nobody is there at 15:00
+    run_until(s, "2026-03-27T16:30:00Z")
+    states = {(row[0], row[1][11:13]): row[2] for row in told(s)}
+    assert {name: [states[name, hour] for hour in ("13", "14", "15", "16")] for name in entries} == {
+        "a": ["good", "failed", "missed", "good"],
+        "b": ["good", "skipped", "skipped", "good"],
+        "c": ["good", "skipped", "skipped", "good"],
+    }
+
+
 @pytest.mark.parametrize(
     ("policy", "states", "most"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from workbench.runs import warm_parent as parent
 def few():
     import ipykernel.kernelapp, numpy
 parent._import = few
+parent._rehearse = lambda: None
 {more}
 sys.exit(parent.serve())"""
 
@@ -85,11 +87,52 @@ def test_a_hanging_cell_and_a_kernel_whose_run_is_killed(parent, book, cli, tmp_
     )  # fmt: skip
     wait_for(lambda: sleeping(tmp_path / "runs") and Path("here").read_text())
     kernel = int(Path("here").read_text())
-    assert warm.kernels_of("c3d4") == [kernel]
     launcher = psutil.Process(int(sleeping(tmp_path / "runs").told["kernel"]["pid"]))
+    run = int(sleeping(tmp_path / "runs").told["process"]["pid"])
+    assert run != process.pid
+    assert sorted(warm.kernels_of("c3d4")) == sorted([run, kernel])
     process.kill()
     process.wait()
-    assert wait_for(lambda: gone(launcher.pid) and gone(kernel))  # nobody had to be told
+    assert wait_for(lambda: gone(run) and gone(launcher.pid) and gone(kernel))  # nobody had to be told
+
+
+def test_a_run_is_forked_too_and_ends_as_a_plain_one_does(parent, book, cli, tmp_path):
+    process = parent("import os\nos.environ.update(parent.QUIET)\nimport papermill, jupyter_client")
+    tell = "import os\nrun.headline('parent', os.getppid())\nrun.headline('by', by)\nassert by != 'bad', by"
+    book("toy", tell)
+    warmly = {"WORKBENCH_WARM": "1", "TMPDIR": os.environ["TMPDIR"]}
+    good = cli("run", "toy.ipynb", "--runs", "runs", "--no-report", "-p", "by", "x", **warmly)
+    out, err = good.communicate(timeout=120)
+    assert good.returncode == 0, err
+    (record,) = list_runs(tmp_path / "runs")
+    assert out.splitlines()[-1] == f"runs/toy/{record.folder.name}"
+    assert {one["name"]: one["value"] for one in record.headline} == {"parent": process.pid, "by": "x"}, err
+    bad = cli("run", "toy.ipynb", "--runs", "runs", "--no-report", "-p", "by", "bad", **warmly)
+    wrong = cli("run", "toy.ipynb", "--runs", "runs", "-p", "evry", "x", **warmly)
+    assert (bad.wait(120), wrong.wait(120)) == (1, 2)
+    assert "did you mean 'every'" in wrong.stderr.read()
+    assert list_runs(tmp_path / "runs")[0].error["name"] == "AssertionError"
+    book("toy", "import time\nopen('here', 'w').close()\ntime.sleep(600)")
+    stopped = cli("run", "toy.ipynb", "--runs", "runs", "--no-report", **warmly)
+    wait_for(lambda: sleeping(tmp_path / "runs"))
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(60) == 1
+    (told,) = [one.error for one in list_runs(tmp_path / "runs") if one.error and one.error["name"] == "interrupted"]
+    assert "SIGTERM" in told["message"]
+    assert list(warm.room().glob("kernel-*")) == []
+
+
+def test_the_real_parent_has_everything_imported_and_no_thread(tmp_path):
+    code = (
+        "import os, sys\nfrom workbench.runs import warm_parent as p\nos.environ.update(p.QUIET)\np._import()\np._rehearse()\n"
+        "print(len(os.listdir('/proc/self/task')), 'papermill' in sys.modules, 'sklearn.ensemble' in sys.modules)"
+    )
+    top = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": top},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("1 True True\n", "")
 
 
 def test_what_is_left_of_an_attempt_is_found_among_forked_kernels(parent, monkeypatch, tmp_path):

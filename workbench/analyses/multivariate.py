@@ -290,6 +290,7 @@ def classified(
     """
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits
     except ImportError:
         raise WorkbenchError("classified() wants scikit-learn: pip install 'workbench[drift]'") from None
     if rows < 100 or permutations < 99:
@@ -313,24 +314,31 @@ def classified(
         max_iter=60, max_leaf_nodes=15, min_samples_leaf=20, l2_regularization=1.0, early_stopping=False,
         categorical_features=text, random_state=seed,
     )  # fmt: skip
-    model.fit(x[train], y[train])
     held, truth = x[~train], y[~train]
-    score = model.predict_proba(held)[:, 1]
+    with threadpool_limits(1, "openmp"):  # so few rows a thread does alone sooner than several that wait for each other
+        model.fit(x[train], y[train])
+        score, *blind = _scores(model, held, rng)
     auc = _auc(score, truth[None])[0]
     shuffled = np.stack([rng.permutation(truth) for _ in range(permutations)])
     null = _auc(score, shuffled)
     noise = float(np.maximum(null - 0.5, 0).mean() * 2)
-    told_by = []
-    for i, name in enumerate(names):
-        blind = held.copy()
-        blind[:, i] = rng.permutation(blind[:, i])
-        told_by.append((float(auc - _auc(model.predict_proba(blind)[:, 1], truth[None])[0]), name))
+    told_by = [(float(auc - _auc(one, truth[None])[0]), name) for one, name in zip(blind, names, strict=True)]
     most = [f"{name} ({loss:.2f})" for loss, name in sorted(told_by, reverse=True)[:3] if loss > 0.005]
     p = float((1 + (null >= auc - 1e-12).sum()) / (1 + permutations))
     return pd.DataFrame([{
         "auc": float(auc), "noise": noise, "excess": float(max(auc - 0.5 - noise, 0)), "p": p, **about,
         "told_by": ", ".join(most), "evaluated": True, "why": "",
     }])  # fmt: skip
+
+
+def _scores(model: Any, held: Any, rng: np.random.Generator) -> list[Any]:
+    """The scores of rows as they are, and with each of their columns shuffled, one after the other."""
+    found = [model.predict_proba(held)[:, 1]]
+    for i in range(held.shape[1]):
+        blind = held.copy()
+        blind[:, i] = rng.permutation(blind[:, i])
+        found.append(model.predict_proba(blind)[:, 1])
+    return found
 
 
 def _auc(score: Any, labels: Any) -> Any:

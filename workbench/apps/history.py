@@ -11,6 +11,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from markupsafe import Markup
@@ -46,7 +47,7 @@ class Listing:
     def walk(self, notebook: str, start: int = 0) -> Iterator[Record]:
         """The records of a notebook from the newest (or from a place in `names`) on, read one by one."""
         for name in self.names(notebook)[start:]:
-            record = self.record(notebook, name)
+            record = self._read(notebook, name)
             if record is not None:
                 yield record
 
@@ -182,6 +183,7 @@ def until(names: Sequence[str], asked: str) -> int:
     return len(names) - bisect_right([_order(name) for name in reversed(names)], wanted)
 
 
+@lru_cache(50_000)
 def _order(name: str) -> tuple[str, int]:
     match = NAME.fullmatch(name[1:].removesuffix(".partial") if name.startswith(".") else name)
     return (match[1], int(match[2] or 0)) if match else ("", 0)

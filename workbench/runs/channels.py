@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.runs.records import without_secrets
+from workbench.runs.secrets import is_reference
 
 KEYS: dict[str, tuple[str, ...]] = {
     "webhook": ("webhook", "headers"),
@@ -21,6 +23,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "file": ("file",),
 }
 TIMEOUT_S = 10.0
+REFERENCE = re.compile(r"secret:(env|file):\S.*")
+SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token", "cookie")
 TLS = ("starttls", "yes", "no")
 
 
@@ -63,27 +67,53 @@ def check_channels(channels: Mapping[str, Any]) -> list[tuple[tuple[str, ...], s
 
 
 def _wrong(kind: str, told: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
-    found: list[tuple[tuple[str, ...], str]] = []
-    value = told[kind]
-    if kind == "webhook" and not str(value).startswith(("http://", "https://", "secret:")):
-        found.append((("webhook",), f"webhook is {value!r}; wanted an http(s) address, or secret:env:NAME"))
-    for key, header in (told.get("headers") or {}).items():
-        if str(key).lower() in ("authorization", "x-api-key") and not str(header).startswith("secret:"):
-            found.append((("headers",), f"the header {key} is a secret; write secret:env:NAME instead of its value"))
-    if kind == "email":
-        people = [value] if isinstance(value, str) else value
-        if not isinstance(people, list) or not people or not all("@" in str(one) for one in people):
-            found.append((("email",), f"email is {value!r}; wanted an address or a list of addresses"))
-        for key in ("smtp", "from"):
-            if not told.get(key):
-                found.append(((key,), f"a channel by email needs `{key}:`, as in {_EXAMPLE[key]}"))
-        if told.get("smtp") and not str(told["smtp"]).rpartition(":")[2].isdigit():
-            found.append((("smtp",), f"smtp is {told['smtp']!r}; wanted host:port, as in {_EXAMPLE['smtp']}"))
-        if told.get("password") and not str(told["password"]).startswith("secret:"):
-            found.append((("password",), "a password is a secret; write secret:env:NAME or secret:file:PATH"))
-        if str(_tls(told)) not in TLS:
-            found.append((("tls",), f"tls is {told['tls']!r}; wanted one of {', '.join(TLS)}"))
+    found = {"webhook": _wrong_webhook, "email": _wrong_email, "file": _wrong_file}[kind](told)
+    for key, value in told.items():
+        if is_reference(value) and not REFERENCE.fullmatch(value):
+            found.append((key, f"{str(value)[:60]!r} is no secret; wanted secret:env:NAME or secret:file:PATH"))
+    return [((key,), text) for key, text in found]
+
+
+def _wrong_webhook(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    value, headers = told["webhook"], told.get("headers") or {}
+    if not isinstance(value, str) or not value.startswith(("http://", "https://", "secret:")):
+        found.append(("webhook", f"webhook is {str(value)[:60]!r}; wanted an http(s) address, or secret:env:NAME"))
+    elif "@" in value.partition("://")[2].partition("/")[0]:
+        found.append(("webhook", "this address holds a password; write secret:env:NAME instead of the address"))
+    if not isinstance(headers, dict) or not all(isinstance(one, str) for one in headers.values()):
+        return [*found, ("headers", f"headers is {str(headers)[:60]!r}; wanted a mapping of names to texts")]
+    for key, header in headers.items():
+        if key.lower() in SECRET_HEADERS and not is_reference(header):
+            found.append(("headers", f"the header {key[:60]} is a secret; write secret:env:NAME instead of its value"))
     return found
+
+
+def _wrong_email(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    value = told["email"]
+    people = [value] if isinstance(value, str) else value
+    if not isinstance(people, list) or not people or not all(isinstance(one, str) and "@" in one for one in people):
+        found.append(("email", f"email is {str(value)[:60]!r}; wanted an address or a list of addresses"))
+    for key in ("smtp", "from"):
+        if not told.get(key):
+            found.append((key, f"a channel by email needs `{key}:`, as in {_EXAMPLE[key]}"))
+    host, _, port = str(told.get("smtp") or "").rpartition(":")
+    if told.get("smtp") and not (host and port.isdecimal() and 0 < int(port) < 65_536):
+        found.append(("smtp", f"smtp is {str(told['smtp'])[:60]!r}; wanted host:port, as in {_EXAMPLE['smtp']}"))
+    if told.get("from") and "@" not in str(told["from"]):
+        found.append(("from", f"from is {str(told['from'])[:60]!r}; wanted an address, as in {_EXAMPLE['from']}"))
+    if told.get("password") and not is_reference(told["password"]):
+        found.append(("password", "a password is a secret; write secret:env:NAME or secret:file:PATH"))
+    if str(_tls(told)) not in TLS:
+        found.append(("tls", f"tls is {str(told['tls'])[:60]!r}; wanted one of {', '.join(TLS)}"))
+    return found
+
+
+def _wrong_file(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    value = told["file"]
+    good = isinstance(value, str) and value and not value.endswith("/")
+    return [] if good else [("file", f"file is {str(value)[:60]!r}; wanted the path of a file, as in alerts.jsonl")]
 
 
 _EXAMPLE = {"smtp": "smtp: mail.example.org:587", "from": "from: workbench@example.org"}

@@ -71,7 +71,7 @@ def _schedule(commands: Any) -> None:
         "--patience", type=float, default=60.0, metavar="SECONDS", help="wait for runs when stopped (60)"
     )
     start.add_argument(
-        "--warm", action="store_true", help="fork kernels from a parent that has everything imported; plain ones else"
+        "--warm", action="store_true", help="fork runs and kernels from a parent that has everything imported"
     )
     status = part(parts, "status", _status, "what runs, waits, is late; exit code 1 where something is wrong")
     file(status)
@@ -155,9 +155,11 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def warm_up(say: Callable[[str], Any]) -> None:
-    """Lets the kernel of this command be forked from the warm parent; where none listens, one is started for the next."""
+    """Lets this command and its kernel be forked from the warm parent; where none listens, one is started for the next."""
     from workbench.runs import warm
 
+    if os.environ.get(warm.VARIABLE) == warm.KERNELS:
+        return  # this command is a fork
     os.environ[warm.VARIABLE] = "1"
     try:
         if not warm.ensure():

@@ -15,7 +15,9 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from workbench.runs.ledger_tables import ACTIVE, attempts, deliveries, entries, reading, schedulers, windows
+from workbench.runs.ledger_tables import ACTIVE, OPEN, attempts, deliveries, entries, reading, schedulers, windows
+
+STILL_GOING = "was still going"  # ends the reason of a window that was left out for the one before it
 
 
 def key_of(parameters: Mapping[str, Any]) -> tuple[str, str]:
@@ -50,9 +52,12 @@ def plan(engine: sa.Engine, rows: Sequence[Mapping[str, Any]], marks: Mapping[st
         new = [{**_BLANK, **row} for row in rows if row["logical"] > there[row["entry"]]]
         if new:
             c.execute(_once(engine, windows), new)
-        for name, logical in marks.items():
-            change = entries.update().where(entries.c.name == name, entries.c.planned < logical)
-            c.execute(change.values(planned=logical))
+        if marks:
+            change = entries.update().where(
+                entries.c.name == sa.bindparam("one"), entries.c.planned < sa.bindparam("mark")
+            )
+            moved = [{"one": name, "mark": logical} for name, logical in sorted(marks.items())]
+            c.execute(change.values(planned=sa.bindparam("mark")), moved)
         return {name: max(there[name], logical) for name, logical in marks.items()}
 
 
@@ -86,20 +91,23 @@ def next_moment(engine: sa.Engine, now: float) -> float | None:
 
 
 def newest(engine: sa.Engine, entry: str, until: str) -> Any:
-    """The newest window of an entry at or before a logical time that was meant to run, None where there is none."""
+    """The newest window of an entry at or before a logical time, None where there is none; one that was left out because
+    the window before it was still going is passed over.
+    """
     with reading(engine) as c:
-        chosen = sa.select(windows).where(
-            windows.c.entry == entry, windows.c.logical <= until, windows.c.state.not_in(("missed", "skipped"))
-        )
+        passed = (windows.c.state == "skipped") & windows.c.reason.endswith(STILL_GOING)
+        chosen = sa.select(windows).where(windows.c.entry == entry, windows.c.logical <= until, ~passed)
         return c.execute(chosen.order_by(windows.c.logical.desc()).limit(1)).first()
 
 
-def going(engine: sa.Engine, entry: str, but: int) -> list[Any]:
-    """The other windows of an entry that run now or have begun and wait for another try, oldest first."""
+def going(engine: sa.Engine) -> dict[str, list[Any]]:
+    """The windows that run now or have begun and wait for another try, by entry, oldest first."""
+    found: dict[str, list[Any]] = {}
     with reading(engine) as c:
-        begun = (windows.c.state == "running") | ((windows.c.state == "due") & (windows.c.tries > 0))
-        chosen = sa.select(windows).where(windows.c.entry == entry, windows.c.id != but, begun)
-        return list(c.execute(chosen.order_by(windows.c.logical)))
+        begun = windows.c.state.in_(OPEN) & ((windows.c.state == "running") | (windows.c.tries > 0))
+        for one in c.execute(sa.select(windows).where(begun).order_by(windows.c.logical)):
+            found.setdefault(one.entry, []).append(one)
+    return found
 
 
 def close(engine: sa.Engine, window: int, state: str, reason: str, now: float) -> bool:

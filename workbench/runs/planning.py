@@ -13,15 +13,18 @@ GRACE_S = 120.0  # a window that is planned later than this after its time has b
 AT_ONCE = 2000  # windows planned in one round
 
 
-def fires_of(entry: Entry, planned: str, now: float) -> list[tuple[datetime, str]]:
-    """The times of an entry after ``planned`` and until ``now``, oldest first, each "due" or "missed" by its catch-up.
+def fires_of(entry: Entry, planned: str, now: float) -> tuple[list[tuple[datetime, str]], datetime | None]:
+    """The times of an entry after ``planned`` and until ``now``, oldest first, each "due" or "missed" by its catch-up; and
+    the first one that is not among them, None where there is none.
 
     `each` makes all of them due, `latest` the newest, `none` those not older than two minutes. Of very many the oldest
     2,000 come first with `each` (the others in the next round); otherwise the newest few thousand are told.
     """
     found: list[datetime] = []
+    ahead = None
     for moment in times.fires(entry.cron, entry.zone, times.moment_of(planned)):
         if moment.timestamp() > now or (entry.catch_up == "each" and len(found) == AT_ONCE):
+            ahead = moment
             break
         found.append(moment)
         if entry.catch_up != "each" and len(found) > 2 * AT_ONCE:
@@ -29,7 +32,7 @@ def fires_of(entry: Entry, planned: str, now: float) -> list[tuple[datetime, str
     fresh = [entry.catch_up == "each" or now - one.timestamp() <= GRACE_S for one in found]
     if entry.catch_up == "latest":
         fresh = [one is found[-1] for one in found]
-    return [(one, "due" if is_due else "missed") for one, is_due in zip(found, fresh, strict=True)]
+    return [(one, "due" if is_due else "missed") for one, is_due in zip(found, fresh, strict=True)], ahead
 
 
 def row_of(entry: Entry, logical: datetime, state: str, now: float) -> dict[str, Any]:

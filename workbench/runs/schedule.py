@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -94,9 +95,13 @@ class Schedule:
     link: str = ""
     parallel: int = 2
 
+    @cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {one.name: one for one in self.entries}
+
     def entry(self, name: str) -> Entry | None:
         """The entry of a name, None where there is none (any more)."""
-        return next((one for one in self.entries if one.name == name), None)
+        return self._by_name.get(name)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -186,16 +187,21 @@ def _plan(s: Scheduler) -> None:
         names.add(heapq.heappop(s.upcoming)[1])
     rows: list[dict[str, Any]] = []
     marks: dict[str, str] = {}
+    ahead: dict[str, datetime | None] = {}
     chosen = [entry for entry in s.schedule.entries if entry.name in names]
     for entry in chosen:
         if len(rows) < AT_ONCE:
-            found = fires_of(entry, s.planned[entry.name], now)
+            found, ahead[entry.name] = fires_of(entry, s.planned[entry.name], now)
             rows += [row_of(entry, logical, state, now) for logical, state in found]
             marks[entry.name] = times.stamp(found[-1][0]) if found else times.stamp(now)
     if marks:
         s.planned.update(ledger.plan(s.engine, rows, marks))
     for entry in chosen:
-        _next(s, entry)
+        moment = ahead.get(entry.name)
+        if moment is not None and s.planned[entry.name] == marks[entry.name]:
+            heapq.heappush(s.upcoming, (moment.timestamp(), entry.name))
+        else:
+            _next(s, entry)
 
 
 # --- what runs --------------------------------------------------------------------------------------------------------
@@ -301,6 +307,8 @@ def _claim(s: Scheduler) -> None:
     if len(s.active) >= s.schedule.parallel:
         return
     waits: set[str] = set()
+    before: dict[tuple[str, str], Any] = {}
+    going: dict[str, list[Any]] | None = None
     for window in ledger.due(s.engine, s.clock.now()):
         if len(s.active) >= s.schedule.parallel or s.stopping:
             return
@@ -311,7 +319,9 @@ def _claim(s: Scheduler) -> None:
         if entry is None or not entry.enabled:
             ledger.close(s.engine, window.id, "skipped", "the schedule has this entry no longer", now)
             continue
-        verdict = _held(s, entry, window)
+        if going is None:
+            going = ledger.going(s.engine)
+        verdict = _held(s, entry, window, before, going)
         if verdict == "wait":
             waits.add(entry.name)
         elif verdict:
@@ -321,19 +331,26 @@ def _claim(s: Scheduler) -> None:
             waits.add(entry.name)
 
 
-def _held(s: Scheduler, entry: Entry, window: Any) -> str:
-    """ "" when a window may run now, "wait", or the reason why it is not to run at all."""
+def _held(
+    s: Scheduler, entry: Entry, window: Any, known: dict[tuple[str, str], Any], going: dict[str, list[Any]]
+) -> str:
+    """ "" when a window may run now, "wait", or the reason why it is not to run at all.
+
+    ``known`` are the windows that others depend on, as far as this round has looked, ``going`` those that have begun.
+    """
     for name in entry.depends_on:
-        before = ledger.newest(s.engine, name, window.logical)
+        if (name, window.logical) not in known:
+            known[name, window.logical] = ledger.newest(s.engine, name, window.logical)
+        before = known[name, window.logical]
         if before is not None and before.state in ("due", "running"):
             return "wait"
         if before is not None and before.state != "good":
             return f"{name} of {before.logical}, which it depends on, is {before.state}"
-    others = ledger.going(s.engine, entry.name, window.id) if entry.overlap != "allow" else []
+    others = [one for one in going.get(entry.name, []) if one.id != window.id] if entry.overlap != "allow" else []
     if not others:
         return ""
     if entry.overlap == "skip":
-        return f"the window of {others[0].logical} was still going"
+        return f"the window of {others[0].logical} {ledger.STILL_GOING}"
     if entry.overlap == "replace" and all(one.logical < window.logical for one in others):
         for one in others:
             if one.state == "due":

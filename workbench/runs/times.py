@@ -18,6 +18,11 @@ from workbench.errors import WorkbenchError, nearest
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*")
+NICKNAMES = {
+    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
+}  # fmt: skip
+LONGEST_S = 100 * 366 * 86_400.0
 HOLE = re.compile(r"\{\{(.*?)\}\}")
 INSIDE = re.compile(r"\s*([A-Za-z_]+)\s*(?:([+-])\s*(\d{1,6}))?\s*(?:\|\s*(.+?))?\s*")
 FORMATS = {
@@ -58,20 +63,22 @@ def fires(cron: str, place: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """
     from cronsim import CronSim, CronSimError
 
-    if len(cron.split()) != 5:
-        raise WorkbenchError(
-            f"cron {cron!r} has {len(cron.split())} fields; wanted five (minute hour day month weekday), as in '30 2 * * *'"
-        )
+    fields = cron.split()
+    if len(fields) != 5:
+        many = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
+        instead = f"write {NICKNAMES[cron.strip().lower()]!r} instead" if cron.strip().lower() in NICKNAMES else ""
+        seconds_first = "take the seconds in front away" if len(fields) == 6 else ""
+        hint = instead or seconds_first or "as in '30 2 * * *'"
+        raise WorkbenchError(f"cron {cron[:60]!r} has {many}; wanted five (minute hour day month weekday), {hint}")
     try:
         steps = CronSim(cron, after.astimezone(place))
     except CronSimError as error:
-        fields = cron.split()
         if "day" in str(error) and fields[3] != "*":
             with suppress(CronSimError):  # right in itself: it is these months that have no such day
                 CronSim(" ".join([*fields[:3], "*", fields[4]]), after)
                 return
         raise WorkbenchError(
-            f"cron {cron!r} is no cron line ({error}); wanted minute hour day month weekday, as in '30 2 * * *'"
+            f"cron {cron[:60]!r} is no cron line ({error}); wanted minute hour day month weekday, as in '30 2 * * *'"
         ) from None
     last = after.astimezone(UTC)
     for step in steps:
@@ -89,18 +96,19 @@ def next_fire(cron: str, place: ZoneInfo, after: datetime) -> datetime | None:
 def seconds(value: Any) -> float:
     """The seconds of a span written as `90s`, `30m`, `2h`, `7d`, `1w`, `1h 30m`, or as a number of seconds.
 
-    Raises WorkbenchError for anything else and for nothing or less.
+    Raises WorkbenchError for anything else, for nothing or less, and for more than a hundred years.
 
     >>> seconds("1h 30m")
     5400.0
     """
     total = 0.0
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        total = float(value)
+        total = float(min(value, 2 * LONGEST_S))
     elif isinstance(value, str) and re.fullmatch(f"(?:{SPAN.pattern})+", value):
         total = sum(float(number) * UNITS[unit] for number, unit in SPAN.findall(value))
-    if not 0 < total < float("inf"):
-        raise WorkbenchError(f"{value!r} is no span of time; wanted a number with a unit, as in 90s, 30m, 2h or 7d")
+    if not 0 < total <= LONGEST_S:
+        shown = repr(value) if len(repr(value)) <= 60 else f"{value!r:.60}..."
+        raise WorkbenchError(f"{shown} is no span of time; wanted a number with a unit, as in 90s, 30m, 2h or 7d")
     return total
 
 

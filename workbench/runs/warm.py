@@ -1,11 +1,12 @@
-"""A kernel forked from a warm parent: the launcher that an ordinary kernelspec names, and how a parent is found and kept.
+"""Kernels and runs forked from a warm parent: the launcher of an ordinary kernelspec, and how a parent is found and kept.
 
     python -m workbench.runs.warm -f CONNECTION_FILE    launches a kernel: a fork of the parent, or a plain one
     python -m workbench.runs.warm --parent              is a parent, until it is stopped
     python -m workbench.runs.warm --install             makes it a kernel of JupyterLab: "Python 3 (warm)"
 
 The launcher stands for its kernel: it passes signals on, ends as the kernel ends, and the kernel ends with it. Where there
-is no parent, or it may not be used, the launcher says why and becomes a plain kernel.
+is no parent, or it may not be used, the launcher says why and becomes a plain kernel. In the same way `workbench run` stands
+for a run that has papermill and the rest imported already.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-VARIABLE = "WORKBENCH_WARM"  # "1": kernels of runs are forked from the warm parent where there is one
+VARIABLE = "WORKBENCH_WARM"  # "1": runs and their kernels are forked from the warm parent where there is one
+KERNELS = "kernels"  # its value in a forked run: kernels only
 ATTEMPT = "WORKBENCH_SCHEDULED"
 NAME = "workbench-warm"
 SECONDS = 10.0  # to wait for an answer of the parent
+PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 LIMITS = tuple(value for name, value in sorted(vars(resource).items()) if name.startswith("RLIMIT_"))
 
 
@@ -91,7 +94,7 @@ def install() -> Path:
 
 
 def kernels_of(attempt: str) -> list[int]:
-    """The living forked kernels that belong to a scheduled attempt; a fork does not carry its environment for others to see."""
+    """The living forked runs and kernels of a scheduled attempt; a fork does not carry its environment for others to see."""
     from workbench.runs.records import since_of
 
     found = []
@@ -111,15 +114,35 @@ def kernels_of(attempt: str) -> list[int]:
 def launch(arguments: list[str]) -> int:
     """Starts a kernel with the arguments of ipykernel and stays until it ends; gives its exit code."""
     try:
-        asked, pid = _ask(arguments)
+        asked, pid = _ask("kernel", arguments)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"workbench: no warm kernel ({error}); a plain one is started\n")
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *arguments])
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(one, lambda got, _frame: _pass_on(pid, got))
-    told = _line(asked, os.getppid())  # who started the kernel: it ends with that, as a plain one does
-    if told is None:  # the parent is gone, and its kernels with it
+    return _stand_for(asked, pid, os.getppid())  # who started the kernel: it ends with that, as a plain one does
+
+
+def hand_over(arguments: list[str]) -> int | None:
+    """Lets the warm parent fork the command `workbench` with these arguments, and stands for it until it ends; gives its
+    exit code. None where nobody asked for that, or no parent may be used: then the command goes on in this process.
+    """
+    if os.environ.get(VARIABLE) != "1":
+        return None
+    try:
+        sys.stdout.flush()
+        asked, pid = _ask("run", arguments)
+    except (OSError, ValueError):
+        return None
+    return _stand_for(asked, pid, None)
+
+
+def _stand_for(asked: socket.socket, pid: int, starter: int | None) -> int:
+    """Passes signals on to a fork until it ends, and ends as it does; with ``starter`` also when that process has gone."""
+    for one in PASSED:
+        if starter is not None or signal.getsignal(one) is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(one, lambda got, _frame: _pass_on(pid, got))
+    told = _line(asked, None, starter)
+    if told is None:  # the parent is gone, and its forks with it
         return 1
     status = int(told["status"])
     if os.WIFSIGNALED(status):
@@ -130,8 +153,10 @@ def launch(arguments: list[str]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _ask(arguments: list[str]) -> tuple[socket.socket, int]:
-    """A connection to the parent and the kernel that it has forked. Raises OSError or ValueError, saying why there is none."""
+def _ask(what: str, arguments: list[str]) -> tuple[socket.socket, int]:
+    """A connection to the parent and the process that it has forked, to be a kernel or a run. Raises OSError or ValueError,
+    saying why there is none.
+    """
     asked = socket.socket(socket.AF_UNIX)
     asked.settimeout(SECONDS)
     try:
@@ -143,7 +168,9 @@ def _ask(arguments: list[str]) -> tuple[socket.socket, int]:
     mask = os.umask(0)
     os.umask(mask)
     told = {
+        "what": what,
         "arguments": arguments,
+        "ignored": [int(one) for one in PASSED if signal.getsignal(one) is signal.SIG_IGN],
         "environment": dict(os.environ),
         "directory": os.getcwd(),
         "limits": {str(one): list(resource.getrlimit(one)) for one in LIMITS},
@@ -153,23 +180,26 @@ def _ask(arguments: list[str]) -> tuple[socket.socket, int]:
     body = json.dumps(told).encode()
     socket.send_fds(asked, [struct.pack("!I", len(body))], [0, 1, 2])
     asked.sendall(body)
-    answer = _line(asked)
+    answer = _line(asked, SECONDS)
     if answer is None or "pid" not in answer:
         raise ValueError((answer or {}).get("refused", "the parent did not answer"))
     return asked, int(answer["pid"])
 
 
-def _line(asked: socket.socket, parent: int | None = None) -> dict[str, Any] | None:
-    """The next line of JSON from a connection, None at its end, and when the process ``parent`` has gone."""
+def _line(asked: socket.socket, wait: float | None, starter: int | None = None) -> dict[str, Any] | None:
+    """The next line of JSON from a connection, None at its end, and when the process ``starter`` has gone.
+
+    Raises TimeoutError after ``wait`` seconds; None waits for as long as it takes.
+    """
     text = b""
-    asked.settimeout(SECONDS if parent is None else 1.0)
+    asked.settimeout(wait or 1.0)
     while not text.endswith(b"\n"):
         try:
             part = asked.recv(1)
         except TimeoutError:
-            if parent is None:
+            if wait is not None:
                 raise
-            if os.getppid() != parent:
+            if starter is not None and os.getppid() != starter:
                 return None
             continue
         if not part:

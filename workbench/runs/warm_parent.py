@@ -1,9 +1,9 @@
-"""The warm parent: a process that has everything imported, no threads and no CUDA, and becomes a kernel by forking.
+"""The warm parent: a process that has everything imported, no threads and no CUDA, and becomes a kernel or a run by forking.
 
 It answers its own user only, looks before each fork that it has one thread and no driver of a GPU, and retires when its
-modules are older than their files, when it has grown above ``MEMORY``, after ``FORKS`` kernels, after ``HOURS``, and when
-nobody has asked for ``IDLE_S``. One that retires hears no more, and stays until its last kernel has ended. Its kernels end
-with their launchers, and with it.
+modules are older than their files, when it has grown above ``MEMORY``, after ``FORKS`` forks, after ``HOURS``, and when
+nobody has asked for ``IDLE_S``. One that retires hears no more, and stays until its last fork has ended. Its forks end with
+their launchers, and with it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 1_500_000_000  # bytes in memory
-FORKS = 500
+FORKS = 1000
 HOURS = 12.0
 IDLE_S = 1800.0
 ROUND_S = 0.5
 # Said before anything is imported: libraries that start threads of their own on import are told not to.
 QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+COMMAND = "workbench.cli"  # what a forked run is
 MODULES = (
     "numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "scipy.stats", "xarray", "h5py", "h5netcdf",
-    "dask.dataframe", "dask.bag", "distributed", "numba", "holoviews", "bokeh.plotting", "holoviews.plotting.bokeh", "panel",
-    "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib", "workbench.tables", "workbench.cubes",
-    "workbench.clusters", "workbench.views", "workbench.apps.page", "workbench.runs.context",
+    "dask.dataframe", "dask.bag", "distributed", "numba", "sklearn.ensemble", "holoviews", "bokeh.plotting",
+    "holoviews.plotting.bokeh", "panel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib",
+    "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters", "workbench.views",
+    "workbench.apps.page", "workbench.apps.report", "workbench.tables.lineage", "workbench.runs.context",
+    "workbench.runs.execute", COMMAND,
 )  # fmt: skip
 NVIDIA = "libcuda.so"
 
@@ -53,6 +56,7 @@ def serve() -> int:
         return 0
     os.environ.update(QUIET)
     _import()
+    _rehearse()
     before = stamps()
     with suppress(FileNotFoundError):
         path.unlink()
@@ -80,6 +84,27 @@ def _import() -> None:
             importlib.import_module(name)
         except ImportError as error:  # an extra that is not installed is no use to a notebook either
             sys.stderr.write(f"{name}: {error}\n")
+
+
+def _rehearse() -> None:
+    """Counts a few rows, so that the compiled kernels are loaded; the threads that it takes have ended when it returns."""
+    from concurrent.futures import ThreadPoolExecutor
+    from datetime import datetime, timedelta
+
+    import dask
+    import pyarrow as pa
+    from tqdm import tqdm
+
+    from workbench.cubes import Category, Period, cube
+
+    numbers = list(range(64))
+    times = [datetime(2026, 1, 1) + timedelta(hours=one) for one in numbers]
+    columns = {"whole": numbers, "part": [one / 7 for one in numbers], "text": [str(one % 5) for one in numbers]}
+    rows = pa.table({"time": times, **columns})
+    kept, tqdm.monitor_interval = tqdm.monitor_interval, 0  # its thread would not end
+    with ThreadPoolExecutor(1) as pool, dask.config.set(pool=pool):
+        cube(rows, by=[Period("time", "D"), Category("text")], progress=False)
+    tqdm.monitor_interval = kept
 
 
 def stamps() -> dict[str, float]:
@@ -136,7 +161,7 @@ class _Parent:
         if self.outdated:
             return "its modules are older than their files"
         if self.forks >= FORKS:
-            return f"{FORKS} kernels"
+            return f"{FORKS} forks"
         if time.monotonic() - self.began > HOURS * 3600:
             return f"{HOURS:g} hours"
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -176,7 +201,7 @@ class _Parent:
             os.close(one)
 
     def _become(self, asked: socket.socket, told: dict[str, Any], files: list[int]) -> None:
-        """Becomes a kernel, and never comes back."""
+        """Becomes a kernel or a run, and never comes back."""
         code = 1
         try:
             parent = os.getppid()
@@ -192,7 +217,8 @@ class _Parent:
             for one in files:
                 if one > 2:
                     os.close(one)
-            code = _kernel(told)
+            _be_as(told)
+            code = {"kernel": _kernel, "run": _run}[told["what"]](told)
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else int(left.code is not None)
         except BaseException:
@@ -234,14 +260,13 @@ def _numbers(kernels: dict[int, socket.socket]) -> list[int]:
     return [one.fileno() for one in kernels.values()]
 
 
-def _kernel(told: dict[str, Any]) -> int:
-    """Is the kernel that a launcher has asked for."""
+def _be_as(told: dict[str, Any]) -> None:
+    """Makes this process what the launcher is: environment, folder, limits, signals."""
     import random
 
     import numpy
 
     environment = dict(told["environment"])
-    environment.pop("JPY_PARENT_PID", None)  # the launcher watches that one; this process ends with the launcher
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
@@ -261,8 +286,26 @@ def _kernel(told: dict[str, Any]) -> int:
     sys.path[:0] = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one and one not in sys.path]
     random.seed()
     numpy.random.seed()  # noqa: NPY002  # the state of old code, which two forks would share
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for one in warm.PASSED:
+        usual = signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL
+        signal.signal(one, signal.SIG_IGN if one in told["ignored"] and told["what"] == "run" else usual)
     gc.unfreeze()
+
+
+def _run(told: dict[str, Any]) -> int:
+    """Is the command that `workbench run` has handed over."""
+    from workbench.runs import warm
+
+    os.environ[warm.VARIABLE] = warm.KERNELS
+    for one in (sys.stdout, sys.stderr):
+        one.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.argv = ["workbench", *told["arguments"]]
+    return int(importlib.import_module(COMMAND).main(told["arguments"]))
+
+
+def _kernel(told: dict[str, Any]) -> int:
+    """Is the kernel that a launcher has asked for."""
+    os.environ.pop("JPY_PARENT_PID", None)  # the launcher watches that one; this process ends with the launcher
     sys.argv = ["ipykernel_launcher", *told["arguments"]]
     from ipykernel.kernelapp import IPKernelApp
 
