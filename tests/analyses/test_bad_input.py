@@ -238,3 +238,20 @@ def test_sides_of_no_rows_or_hardly_any_are_told_and_searched(sizes):
     said = power.usual(power.detectable(*cubes))
     assert not any(" nan" in words for words in said.get("words", []))
     assert power.words(said)[0] == "No column has values enough for an alarm."
+
+
+def test_thresholds_that_no_window_could_pass_are_refused():
+    from workbench.analyses import power
+
+    cube = wb.cube(rows())
+    compared = drift.compare(cube, cube, "before")
+    for asked, words in (({"threshold": 7}, "threshold=7 is no threshold"), ({"missing": -0.1}, "missing=-0.1"),
+                         ({"threshold": float("nan")}, "threshold=nan"), ({"alpha": 0}, "alpha=0 is no share")):  # fmt: skip
+        for call in (
+            lambda asked=asked: drift.judge(compared, **asked),
+            lambda asked=asked: power.detectable(cube, **asked),
+        ):
+            with pytest.raises(wb.WorkbenchError, match=words):
+                call()
+    with pytest.raises(wb.WorkbenchError, match="rows=-5 is no number of rows"):
+        power.detectable(cube, rows=-5)

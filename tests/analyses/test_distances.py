@@ -153,8 +153,8 @@ def test_anderson_darling_of_many_windows_is_scipys_of_each():
     from workbench.analyses.significance import anderson_darling_two
 
     rng = np.random.default_rng(3)
-    before = np.round(rng.normal(size=400), 1)
-    windows = [np.round(rng.normal(shift, size=rows), 1) for shift, rows in ((0, 60), (0.2, 300), (0.5, 90))]
+    before = rng.normal(size=400)
+    windows = [rng.normal(shift, size=rows) for shift, rows in ((0, 60), (0.2, 300), (0.5, 90))]
     at = np.unique(np.concatenate([before, *windows]))
     counts = [[(one == value).sum() for value in at] for one in (before, *windows)]
     found = anderson_darling_two(counts[0], counts[1:])
@@ -163,6 +163,14 @@ def test_anderson_darling_of_many_windows_is_scipys_of_each():
         wanted = [anderson_ksamp([before, one], midrank=True) for one in windows]
     assert found.statistic == pytest.approx([one.statistic for one in wanted], rel=1e-9)
     assert found.p == pytest.approx([np.clip(one.pvalue, 0.001, 0.25) for one in wanted], rel=1e-6)
+    tied = [np.round(one, 1) for one in (before, windows[1])]
+    told = anderson_darling_two(*counts_of(*tied)[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert told.statistic == pytest.approx(anderson_ksamp(tied, midrank=True).statistic, rel=1e-9)
+    for shares in (np.full(2, 0.5), np.full(5, 0.2), np.array([0.8, 0.05, 0.05, 0.1])):
+        a, b = rng.multinomial(500, shares, 1_000), rng.multinomial(300, shares, 1_000)
+        assert np.mean(anderson_darling_two(a, b).p <= 0.05) <= 0.065, "with ties no more false alarms than said"
     nothing = anderson_darling_two([[3, 0], [0, 0]], [[5, 0], [1, 1]])
     assert nothing.statistic.tolist() == [0, 0]
     assert nothing.p.tolist() == [1, 1]

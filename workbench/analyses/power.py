@@ -18,6 +18,8 @@ import xarray as xr
 from workbench.analyses import distances as far
 from workbench.analyses.pairs import paired, pooled
 from workbench.analyses.parts import OTHER, WINDOW, by_segment, say_share, say_window, window_labels
+from workbench.analyses.verdict import asked_for
+from workbench.errors import WorkbenchError
 
 Floats = npt.NDArray[np.float64]
 
@@ -199,6 +201,9 @@ def detectable(
     a number, in its own unit; NaN where the reference holds a single value, inf where no shift gives that distance),
     shift_in_deviations, missing (rise of the missing share), evaluated, words.
     """
+    asked_for(threshold, missing, alpha)
+    if rows is not None and rows < 1:
+        raise WorkbenchError(f"rows={rows!r} is no number of rows of a window; a whole number from 1 is wanted")
     names = [str(one) for one in reference["column"].values]
     labels = [""] if current is None else window_labels(current)
     total = float(by_segment(reference, "count")[0].sum(WINDOW).values[0])

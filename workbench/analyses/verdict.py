@@ -14,6 +14,7 @@ import pandas as pd
 
 from workbench.analyses.compared import EXTRA
 from workbench.analyses.pattern import adjusted
+from workbench.errors import WorkbenchError
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,6 +43,23 @@ def decide(
         return q, (q <= alpha) & (np.asarray(excess, dtype="float64") >= np.asarray(limits))
 
 
+def asked_for(threshold: float, missing: float, alpha: float) -> None:
+    """Nothing; raises WorkbenchError where a threshold or an accepted share of false alarms is none.
+
+    >>> asked_for(0.1, 0.05, 0.01)
+    """
+    for name, value in (("threshold", threshold), ("missing", missing)):
+        if not 0 <= value <= 1:
+            raise WorkbenchError(
+                f"{name}={value!r} is no threshold: distances and shares run from 0 to 1, so no window could ever pass it; "
+                "0.1 is usual, 0 tells every shift that chance does not explain"
+            )
+    if not 0 < alpha < 1:
+        raise WorkbenchError(
+            f"alpha={alpha!r} is no share of false alarms; a number between 0 and 1 is wanted, such as 0.01"
+        )
+
+
 def shares_rows(frame: pd.DataFrame) -> bool:
     """Whether the same rows enter several of the tests: segments beside all rows, windows beside their total, or
     references that overlap."""
@@ -68,7 +86,9 @@ def judge(
     by Benjamini and Yekutieli (True) or Benjamini and Hochberg (False); None: the former where tests share rows.
     Adds distance_q and missing_change_q, drifted (bool), by ("values", "missing", "nan", "infinite" or ""), and
     verdict: "drifted", "small shift" (real but below the threshold), "no drift", "not evaluated".
+    Raises WorkbenchError for thresholds that are not from 0 to 1.
     """
+    asked_for(threshold, missing, alpha)
     frame = compared.copy()
     tests = ["distance_p", *(f"{extra}_change_p" for extra in EXTRA)]
     p = frame[tests].to_numpy(dtype="float64").copy()
