@@ -154,6 +154,7 @@ def test_the_results_are_read_by_sql(tmp_path):
     assert excess == pytest.approx(ks - noise)
     assert low < excess < high
     assert p < 1e-50
+    assert duckdb.sql(f"select distinct drifted_by from '{path}' where verdict = 'drifted'").fetchall() == [("values",)]
     assert told[1][:2] == ("c", "eu-west")
     ends = duckdb.sql(
         f"select cells, edges from '{path}' where segment = '' and metric in ('ks', 'psi') order by metric"

@@ -224,6 +224,16 @@ def test_the_tidy_table_names_what_each_window_was_compared_with(hourly):
     }
     assert tidy["verdict"].to_dict() == {"previous": "small shift", "rolling": "small shift", "season": "no drift"}
     assert tidy["n_reference"].round().to_dict() == {"previous": 960, "rolling": 1920, "season": 2880}
+    assert (tidy["low"] <= tidy["excess"]).all()
+    assert (tidy["excess"] <= tidy["high"]).all()
+    assert (tidy["cells"] == 168).all()
+    assert set(tidy["edges"]) == {"[0.0, 167.0]"}
+    main = judged[judged["reference_kind"] == "rolling"]
+    both = drift.all_results(main, judged)
+    assert set(both["reference_kind"]) == {"previous", "rolling", "season"}
+    assert not both.duplicated(["window", "reference_kind", "segment", "column", "metric"]).any(), (
+        "no kind is there twice"
+    )
 
 
 @pytest.mark.slow

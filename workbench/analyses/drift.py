@@ -148,10 +148,11 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     One row a metric. Beside the value: window_compared (what the window was compared with) and reference_kind;
     segment_key and segment_value; of a distance its noise (what sampling alone gives), excess over it, low and high (95 %
     interval of the excess), p and p_adjusted (empty where a metric has none); verdict of the column in that window and
-    segment, and the verdict of a tool that `compare` was asked to reproduce, under its name; n and n_reference,
-    the values that were compared (the rows, for the shares of missing, NaN and infinite); cells, how many cells a distance was
-    taken over, and their edges as JSON (the first and last value of all bins for the ordered distances, every edge for the
-    others, the values of text), 0 and "" where a metric has none.
+    segment, drifted_by (of a drifted one: "values", or the share that changed: "missing", "nan", "infinite"), and the verdict of a
+    tool that `compare` was asked to reproduce, under its name; n and n_reference, the values that were compared (the rows,
+    for the shares of missing, NaN and infinite); cells, how many cells a distance was taken over, and their edges as JSON
+    (the first and last value of all bins for the ordered distances, every edge for the others, the values of text), 0 and ""
+    where a metric has none.
     """
     keys = ["window", "reference", "segment", "column"]
     theirs = [f"{tool}_{what}" for tool in TOOLS for what in ("value", "threshold")]
@@ -192,7 +193,8 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     }
     told |= {key: one[row] for key, one in more.items() if key != "verdict"}
     told |= {end: table[kept] for end, table in about.items()} | {"p_adjusted": adjusted[kept]}
-    told |= {"verdict": more["verdict"][row], "n": n[kept], "n_reference": n_reference[kept]}
+    by = judged["by"].to_numpy()[row] if "by" in judged else np.full(len(row), "", dtype=object)
+    told |= {"verdict": more["verdict"][row], "drifted_by": by, "n": n[kept], "n_reference": n_reference[kept]}
     told |= _edges(judged, names, which, row)
     return pd.DataFrame(told | {name: one[row] for name, one in labels.items()})
 
@@ -273,6 +275,8 @@ def told(table: pd.DataFrame) -> pd.DataFrame:
 def all_results(judged: pd.DataFrame, others: pd.DataFrame | None) -> pd.DataFrame:
     """`results` of the comparison and, where there are any, of the same windows against other kinds of reference."""
     first = results(judged)
+    if others is not None and len(others):  # the kind of the comparison itself is there already
+        others = others[~others["reference_kind"].isin(judged["reference_kind"].unique())]
     if others is None or others.empty:
         return first
     return pd.concat([first, results(others).reindex(columns=first.columns)], ignore_index=True)

@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses import distances as far
+from workbench.analyses.intervals import excess_interval, standard_error
 from workbench.analyses.lateness import late, windows
 from workbench.analyses.pairs import MANY, Pair, edges_of_numbers, edges_of_text, frequent, paired
 from workbench.analyses.parts import OTHER, WINDOW, by_segment, groups, levels, segment_name
@@ -207,9 +208,11 @@ def _shares(parts: dict[str, Any], rows: Any, use: Any, away: Any, least: int) -
         k, l = use @ part, away @ part  # noqa: E741
         before, now = k / np.maximum(n, 1e-9), l / np.maximum(m, 1)
         noise = np.nan_to_num(share_noise(k, n, l, m), nan=1.0)
+        error = np.sqrt(before * (1 - before) / np.maximum(n, 1e-9) + now * (1 - now) / np.maximum(m, 1))
+        low, high = excess_interval(now - before, noise, error)
         told |= {f"{name}_reference": before, f"{name}_current": now, f"{name}_change": now - before,
                  f"{name}_change_noise": noise, f"{name}_change_excess": np.maximum(np.abs(now - before) - noise, 0),
-                 f"{name}_change_p": share_p(k, n, l, m)}  # fmt: skip
+                 f"{name}_change_low": low, f"{name}_change_high": high, f"{name}_change_p": share_p(k, n, l, m)}  # fmt: skip
     told["missing_evaluated"] = (n >= least) & (m >= least)
     return told
 
@@ -219,7 +222,7 @@ def _distance(
 ) -> dict[str, Any]:
     """The main distance of one column in one segment, for every judged window."""
     metric, size = "total_variation" if kind == "text" else "ks", len(stand)
-    told = {key: np.full(size, np.nan) for key in ("distance", "distance_noise", "distance_p")}
+    told = {key: np.full(size, np.nan) for key in ("distance", "distance_noise", "distance_p", "distance_error")}
     n = m = np.zeros(size)
     if table is not None:
         of_window = np.asarray(table.sum(1)).ravel()
@@ -236,16 +239,20 @@ def _distance(
     for key in told:
         told[key] = np.where(good, told[key], np.nan)
     told["distance_excess"] = np.maximum(told["distance"] - told["distance_noise"], 0)
-    ends = {f"{metric}{key.removeprefix('distance')}": value for key, value in told.items()}
-    return {"metric": metric, "values_reference": n, "values_current": m, **told, **ends,
+    ends = excess_interval(told["distance"], told["distance_noise"], told.pop("distance_error"))
+    told["distance_low"], told["distance_high"] = ends
+    same = {f"{metric}{key.removeprefix('distance')}": value for key, value in told.items()}
+    return {"metric": metric, "values_reference": n, "values_current": m, **told, **same,
             "evaluated": good, "why": reasons}  # fmt: skip
 
 
-def _measure(a: Any, b: Any, metric: str) -> tuple[Any, Any, Any]:
+def _measure(a: Any, b: Any, metric: str) -> tuple[Any, Any, Any, Any]:
+    """A distance, its noise, its p and its standard error."""
+    error = standard_error(metric, a, b)
     if metric == "ks":
         distance = far.ks(a, b)
-        return distance, far.ks_noise(a, b), far.ks_p(distance, a, b)
-    return far.total_variation(a, b), far.total_variation_noise(a, b), far.chi_square_p(a, b)
+        return distance, far.ks_noise(a, b), far.ks_p(distance, a, b), error
+    return far.total_variation(a, b), far.total_variation_noise(a, b), far.chi_square_p(a, b), error
 
 
 def _usual(one: pd.DataFrame) -> pd.DataFrame:
@@ -253,14 +260,17 @@ def _usual(one: pd.DataFrame) -> pd.DataFrame:
 
     Windows of a sound table differ by more than sampling: weather, campaigns, tides. So where a reference moves with
     time an excess is at most twice what a distance (or the change of a share) has above its usual size: nothing at the
-    usual size, all that is above the noise from twice the usual size on.
+    usual size, all that is above the noise from twice the usual size on. Its interval moves with it.
     """
     told: dict[str, Any] = {}
     for name, good in [("distance", "evaluated"), *((f"{extra}_change", "missing_evaluated") for extra in EXTRA)]:
         size = one[name].abs()
         usual = size.where(one[good]).shift(1).rolling(USUAL, min_periods=USUAL // 2).median()
         plain = size - one[f"{name}_noise"]
-        told[f"{name}_excess"] = plain.where(~(2 * (size - usual) < plain), 2 * (size - usual)).clip(lower=0)
+        found = plain.where(~(2 * (size - usual) < plain), 2 * (size - usual))
+        told[f"{name}_excess"] = found.clip(lower=0)
+        for end in ("low", "high"):
+            told[f"{name}_{end}"] = (one[f"{name}_{end}"] + (found - plain)).clip(lower=0)
         told |= {"usual": usual} if name == "distance" else {}
     return one.assign(**told)
 
