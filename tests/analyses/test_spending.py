@@ -184,3 +184,37 @@ def test_every_exception_is_a_row(example):
     assert len(whole) == priced.unpriced
     assert list(whole.columns) == ["source", "row", "request_id", "reason", "field", "value"]
     assert statement.exceptions(priced.exceptions, own=example_costs.OWN).empty
+
+
+def test_pods_are_told_as_the_models_that_they_serve():
+    hours = pd.DataFrame({"model": ["vllm-a-0", "vllm-a-1", "batch", ""]})
+    told = statement.serving(hours, {"vllm-a-*": "a"})
+    assert told["model"].tolist() == ["a", "a", "batch", ""]
+    assert statement.serving(None, {"x": "y"}) is None
+    with pytest.raises(WorkbenchError, match="'vlm-\\*' fits no model"):
+        statement.serving(hours, {"vlm-*": "a"})
+
+
+def test_how_a_source_was_read_is_told(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "time,model,prompt_tokens,completion_tokens,latency_ms,colour\n2026-03-02T10:00:00Z,m,5,2,800,red\n"
+    )
+    read = statement.reading(read_usage(path), None).set_index("what")["found"]
+    assert read["table"] == "1 rows in, 1 rows out, 0 rows aside, 0 rows unreadable"
+    assert read["table: tokens conserved"] == "yes"
+    assert read["table: unit of latency_ms"] == "ms by its name"
+    assert read["table: fields that no column took (rows)"] == "colour (1)"
+
+
+def test_own_gpu_prices_and_whose_prices_stand_beside_every_line(example, tmp_path):
+    _, priced = example
+    book = tmp_path / "book.csv"
+    book.write_text("gpu_model,provider,term,usd_per_hour,as_of,source\nH100,ours,owned,1.95,2026-03-02,ledger\n")
+    rates, words, day = statement.gpu_rates(pd.DataFrame({"gpu_model": ["H100"]}), {}, "ours", "owned", str(book))
+    assert (rates, day) == ({"H100": 1_950_000}, "2026-03-02")
+    assert "ledger" in words
+    lines = cost.lines(cost.count(priced))
+    told = cost.tidy(lines, statement.prices_used(priced, words, day))
+    assert set(told["price_as_of"]) == {str(priced.book.as_of)}
+    assert set(told["price_list"]) == {f"genai-prices {priced.book.version}"}

@@ -307,11 +307,18 @@ def periods(cube: xr.Dataset, segment: Sequence[str], windows: Sequence[Sequence
     return out
 
 
-def tidy(lines_of: pd.DataFrame) -> pd.DataFrame:
-    """Lines as a result that other tools read: texts, tokens and whole microdollars."""
+def tidy(lines_of: pd.DataFrame, used: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Lines as a result that other tools read: texts, tokens and whole microdollars.
+
+    used: `statement.prices_used`; then also price_list (name and version) and price_as_of (ISO), of own GPUs that of theirs.
+    """
     kept = [name for name in lines_of.columns if name not in ("price_pico", "pico", "above", "day")]
     found = lines_of[kept].copy()
     found["tokens"], found["micro"] = found["tokens"].astype("int64"), found["micro"].astype("int64")
+    if used is not None:
+        one, own = used.iloc[0], found["provider"] == "own GPUs"
+        found["price_list"] = np.where(own, "GPU prices", f"{one['name']} {one['version']}")
+        found["price_as_of"] = np.where(own, one["gpus_as_of"], one["as_of"])
     return found
 
 

@@ -229,11 +229,12 @@ def leave(
     every: str,
     draft: bool = False,
     listed: pd.DataFrame | None = None,
+    used: pd.DataFrame | None = None,
 ) -> list[Path]:
     """The bill's lines left in a run's folder as results/focus.csv and results/focus.parquet; gives their paths.
 
-    listed: as for `rows`. Nothing without a folder or an account. Lines without a time are charged to the day of the newest
-    that has one.
+    listed: as for `rows`. used: `statement.prices_used`, for the columns x_PriceList and x_PriceAsOf. Nothing without a
+    folder or an account. Lines without a time are charged to the day of the newest that has one.
     """
     if folder is None or not account or not len(lines):
         return []
@@ -241,6 +242,9 @@ def leave(
     told = rows(
         lines, Account(account), every, listed=listed, draft=draft, missing_time=timed[-1][:10] if timed else ""
     )
+    if used is not None:
+        one = used.iloc[0]
+        told = told.assign(x_PriceAsOf=str(one["as_of"]), x_PriceList=f"{one['name']} {one['version']}")
     (folder / "results").mkdir(exist_ok=True)
     return [
         write_csv(told, folder / "results" / "focus.csv"),

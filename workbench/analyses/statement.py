@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pandas as pd
 
 from workbench.analyses.money import MICRO, PICO, say
 from workbench.analyses.parts import OUTSIDE, names
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, nearest
 
 Figure = tuple[str, Any, str, bool | None, str]
 IDLE = "(idle)"
+MOST = 12  # fields that are named
 
 
 def words(**texts: str) -> dict[str, str] | None:
@@ -22,29 +24,69 @@ def words(**texts: str) -> dict[str, str] | None:
     return {name: text for name, text in texts.items() if text} or None
 
 
+def serving(hours: pd.DataFrame | None, serves: Mapping[str, str]) -> pd.DataFrame | None:
+    """GPU-hours under the models that were served: `model`, which exporters call by the pod or workload, by patterns.
+
+    serves: the model by a pattern of names, as {"vllm-llama-*": "llama-8b"}; names that no pattern fits stay.
+    Raises WorkbenchError for a pattern that fits no name.
+    """
+    if hours is None or not serves:
+        return hours
+    have = [one for one in dict.fromkeys(hours["model"]) if isinstance(one, str) and one]
+    for pattern in serves:
+        if not any(fnmatchcase(one, pattern) for one in have):
+            raise WorkbenchError(f"{pattern!r} fits no model of the GPU-hours: {nearest(pattern, have)}")
+    told = {one: next((to for pattern, to in serves.items() if fnmatchcase(one, pattern)), one) for one in have}
+    return hours.assign(model=[told.get(one, one) for one in hours["model"]])
+
+
 def gpu_rates(
-    hours: pd.DataFrame | None, own: Mapping[str, float], provider: str, term: str, today: date | None = None
+    hours: pd.DataFrame | None, own: Mapping[str, float], provider: str, term: str, book: str = ""
 ) -> tuple[dict[str, int], str, str]:
     """Microdollars a GPU-hour of every GPU model in `hours`, where they are from, and the oldest day of a listed price.
 
-    own: dollars by GPU model; the others are those of the price book for a provider and term (`gpu_prices`). The day is
-    ISO, "" where all prices are agreed.
+    own: dollars by GPU model; the others are those of the price book for a provider and term (`gpu_prices`), and of a CSV
+    before it (book). The day is ISO, "" where all prices are agreed.
     """
     from workbench.analyses import gpu_prices
 
-    found, said, days = {}, [], []
+    found, said, days, known = {}, [], [], gpu_prices.gpu_book(book or None)
     for model in dict.fromkeys([] if hours is None else hours["gpu_model"]):
         if model in own:
             found[model] = round(own[model] * MICRO)
             said.append(f"{model} at {say(found[model])} an hour, as agreed")
         else:
-            one = gpu_prices.gpu_price(model, provider, term)
+            one = gpu_prices.gpu_price(model, provider, term, book=known)
             found[model] = one.micro
             days.append(str(one.as_of))
             said.append(
                 f"{model} at {say(one.micro)} an hour ({one.provider}, {one.term}, as of {one.as_of}; {one.source})"
             )
     return found, "; ".join(said), min(days, default="")
+
+
+def reading(*sources: Any) -> pd.DataFrame:
+    """How sources were read, a row each (what, found): format, rows, tokens, units as detected, what is no request, and fields
+    that no column took. sources: `Usage`, `GpuHours` and the like, or None."""
+    rows: list[tuple[str, str]] = []
+    for one in sources:
+        if one is None:
+            continue
+        checks, form = dict(one.checks), getattr(one, "format", "GPU-hours")
+        told = [
+            f"{checks[key]:,} {key}"
+            for key in ("rows in", "rows out", "rows aside", "rows unreadable")
+            if key in checks
+        ]
+        rows.append((form, ", ".join(told) or f"{checks.get('samples in', 0):,} samples"))
+        kept = {key: value for key, value in checks.items() if key.endswith("conserved")}
+        rows += [(f"{form}: {key}", "yes" if value else "NO") for key, value in kept.items()]
+        rows += [(f"{form}: {key}", f"{value:,}") for key, value in checks.items() if key.startswith("ignored")]
+        rows += [(f"{form}: unit of {name}", unit) for name, unit in one.units.items()]
+        fields = ", ".join(f"{name} ({number:,})" for name, number in list(one.unknown.items())[:MOST])
+        more = f" and {len(one.unknown) - MOST} more" if len(one.unknown) > MOST else ""
+        rows += [(f"{form}: fields that no column took (rows)", fields + more)] if fields else []
+    return pd.DataFrame(rows, columns=["what", "found"])
 
 
 def prices_used(priced: Any, gpus: str = "", gpus_as_of: str = "") -> pd.DataFrame:
@@ -258,6 +300,8 @@ def gpu_words(gpus: pd.DataFrame) -> str:
 def otherwise_words(found: pd.DataFrame) -> str:
     """The sentence of the scenarios: what was paid, the cheapest one, those without all prices, and the break-even."""
     first, whole = found.iloc[0], found[found["complete"]]
+    if not first["micro"]:
+        return "No request of a hosted model has a price, so there is nothing to compare."
     best = whole.iloc[1:].sort_values("micro").head(1)
     words = f"The hosted requests cost **{say(int(first['micro']))}**."
     if len(best) and best["micro"].iloc[0] < first["micro"]:
