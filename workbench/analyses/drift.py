@@ -148,11 +148,11 @@ def results(judged: pd.DataFrame) -> pd.DataFrame:
     One row a metric. Beside the value: window_compared (what the window was compared with) and reference_kind;
     segment_key and segment_value; of a distance its noise (what sampling alone gives), excess over it, low and high (95 %
     interval of the excess), p and p_adjusted (empty where a metric has none); verdict of the column in that window and
-    segment, drifted_by (of a drifted one: "values", or the share that changed: "missing", "nan", "infinite"), and the verdict of a
-    tool that `compare` was asked to reproduce, under its name; n and n_reference, the values that were compared (the rows,
-    for the shares of missing, NaN and infinite); cells, how many cells a distance was taken over, and their edges as JSON
-    (the first and last value of all bins for the ordered distances, every edge for the others, the values of text), 0 and ""
-    where a metric has none.
+    segment, drifted_by (of a drifted one: "values", or the share that changed: "missing", "nan", "infinite"), and the verdict
+    of a tool that `compare` was asked to reproduce, under its name; n and n_reference, the values that were compared (the
+    rows, for the shares of missing, NaN and infinite); cells, how many cells a distance was taken over, and their edges as
+    JSON (the first and last value of all bins for the ordered distances, every edge for the others, the values of text), 0
+    and "" where a metric has none.
     """
     keys = ["window", "reference", "segment", "column"]
     theirs = [f"{tool}_{what}" for tool in TOOLS for what in ("value", "threshold")]
