@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.runs.execute import close_stale
 from workbench.runs.notebooks import notebook_hash
 from workbench.runs.records import (
     find_run,
@@ -115,3 +118,20 @@ def test_figures_as_a_person_reads_them():
     assert shown({"value": 0.1368, "unit": ""}) == "0.1368"
     assert shown({"value": None, "unit": "ms"}) == "none ms"
     assert shown({"value": "dep_delay"}) == "dep_delay"
+
+
+def test_a_run_that_was_killed_before_it_wrote_anything_or_in_the_middle_of_a_file_is_closed(tmp_path):
+    empty, half = (tmp_path / "toy" / f".20261123T203000Z{one}.partial" for one in ("-1", "-2"))
+    (half / "results").mkdir(parents=True)
+    (half / "results" / "drift.parquet").write_bytes(b"PAR1 half of a file")
+    (half / "run.json").write_text(
+        json.dumps({"status": "running", "notebook": "toy", "started": "2026-11-23T20:30:00Z"})
+    )
+    empty.mkdir()
+    long_ago = time.time() - 3600
+    os.utime(empty, (long_ago, long_ago))
+    closed = {one.folder.name: one for one in close_stale(tmp_path / "toy")}
+    assert set(closed) == {"20261123T203000Z-1", "20261123T203000Z-2"}
+    for one in closed.values():
+        assert (one.status, one.error["name"], one.started) == ("failed", "killed", "2026-11-23T20:30:00Z")
+        assert "lineage" not in one.told

@@ -27,6 +27,7 @@ from workbench.runs.records import (
     Record,
     alive,
     list_runs,
+    named_time,
     now,
     partial,
     plain,
@@ -196,7 +197,7 @@ def close_stale(parent: Path) -> list[Record]:
         except (OSError, ValueError):
             if time.time() - folder.stat().st_mtime < 60:
                 continue  # being made right now
-            told = {"notebook": parent.name, "started": plain_name(folder)}
+            told = {"notebook": parent.name, "started": named_time(folder)}
         if alive(told.get("process")) is not False:
             continue
         if alive(told.get("kernel")):

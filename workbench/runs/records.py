@@ -135,6 +135,12 @@ def plain_name(folder: Path) -> str:
     return folder.name[1 : -len(".partial")] if partial(folder) else folder.name
 
 
+def named_time(folder: Path) -> str:
+    """The moment that a run folder is named by, as ISO text: `20261123T203000Z-1` -> `2026-11-23T20:30:00Z`; "" without one."""
+    match = NAME.fullmatch(plain_name(folder))
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").isoformat() + "Z" if match else ""
+
+
 def shown(headline: dict[str, Any]) -> str:
     """A headline's value and unit as a person reads them: '1,234 rows', '0.125', 'none'."""
     value = headline.get("value")

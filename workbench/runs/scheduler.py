@@ -279,7 +279,12 @@ def _watch(s: Scheduler) -> None:
             if now > one.deadline + s.margin or one.asked is not None:
                 attempts.ask(one, "timeout", time.monotonic())
             continue
-        settled = attempts.settle(one, s.runs)
+        try:
+            settled = attempts.settle(one, s.runs)
+        except OSError:
+            raise  # the disk is waited for
+        except Exception as error:  # what one run has left must not end the scheduler of all others
+            settled = Outcome("failed", "lost", f"what the run left cannot be read: {type(error).__name__}: {error}")
         _write_down(s, one, settled)
         s.active.pop(one.id)
 

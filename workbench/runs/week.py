@@ -11,16 +11,17 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.runs import reporting, times
+from workbench.runs import reporting, times, warm
 from workbench.runs.command import Command, run_command
 from workbench.runs.ledger_tables import open_ledger
 from workbench.runs.schedule import read_schedule
@@ -146,6 +147,22 @@ def ledger_of(s: Scheduler, folder: Path) -> list[str]:
     return lines
 
 
+@contextmanager
+def _warm(folder: str) -> Iterator[None]:
+    """A parent of its own that runs and kernels are forked from, as `workbench schedule start --warm` has one."""
+    os.environ["TMPDIR"] = tempfile.tempdir = folder  # where it is looked for
+    os.environ[warm.VARIABLE] = "1"
+    parent = subprocess.Popen([sys.executable, "-m", "workbench.runs.warm", "--parent"], stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while not warm.there() and parent.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+        yield
+    finally:
+        parent.terminate()
+        parent.wait(30)
+
+
 def main() -> int:
     """Runs the week in a folder of its own and prints the ledger."""
     options = argparse.ArgumentParser(prog="schedule-demo", description=(__doc__ or "").split("\n")[0])
@@ -154,8 +171,8 @@ def main() -> int:
     )
     kept = options.parse_args().folder
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="wb-week-") as aside:
-        folder = kept or Path(aside)
+    with tempfile.TemporaryDirectory(prefix="wb-week-") as aside, _warm(aside):
+        folder = kept or Path(aside) / "week"
         folder.mkdir(parents=True, exist_ok=True)
         s = week(folder, print_line)
         print_line("", *ledger_of(s, folder), "", f"a week in {time.monotonic() - began:.0f} s")

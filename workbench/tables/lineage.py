@@ -133,7 +133,18 @@ def _named(address: str) -> tuple[str, str]:
 
 
 def of_run(folder: Path, told: Mapping[str, Any], file: Path) -> dict[str, str]:
-    """Writes the events of a finished run: {} where they are written, else {"lineage": why not}."""
+    """Writes the events of a finished run: {} where they are written, else {"lineage": why not}.
+
+    Nothing that a killed run has left, such as half a file, makes this raise.
+    """
+    try:
+        _emit_run(folder, told, file)
+    except Exception as failed:
+        return {"lineage": f"not written: {failed}"}
+    return {}
+
+
+def _emit_run(folder: Path, told: Mapping[str, Any], file: Path) -> None:
     schemas = told.get("schemas") or {}
     read = [
         Data(
@@ -150,17 +161,13 @@ def of_run(folder: Path, told: Mapping[str, Any], file: Path) -> dict[str, str]:
     written += [_left(path, final / path.relative_to(folder)) for path in sorted(folder.glob("*.nc"))]
     written += [_left(path, final / path.relative_to(folder)) for path in sorted(folder.glob("results/*.parquet"))]
     error = told.get("error") or {}
-    try:
-        emit(
-            str(told.get("notebook")), inputs=read, outputs=written, parameters=told.get("parameters") or {},
-            notebook_hash=str(told.get("notebook_hash") or ""),
-            status="COMPLETE" if told.get("status") == "good" else "FAIL",
-            error=str(error.get("message", "")) if error else "", started=str(told.get("started") or ""),
-            ended=str(told.get("ended") or ""), run=f"{told.get('notebook')}/{final.name}/{told.get('started')}", file=file,
-        )  # fmt: skip
-    except WorkbenchError as failed:
-        return {"lineage": f"not written: {failed}"}
-    return {}
+    emit(
+        str(told.get("notebook")), inputs=read, outputs=written, parameters=told.get("parameters") or {},
+        notebook_hash=str(told.get("notebook_hash") or ""),
+        status="COMPLETE" if told.get("status") == "good" else "FAIL",
+        error=str(error.get("message", "")) if error else "", started=str(told.get("started") or ""),
+        ended=str(told.get("ended") or ""), run=f"{told.get('notebook')}/{final.name}/{told.get('started')}", file=file,
+    )  # fmt: skip
 
 
 def _left(path: Path, final: Path) -> Data:
@@ -170,7 +177,7 @@ def _left(path: Path, final: Path) -> Data:
 
     try:
         metadata = pq.read_metadata(path)
-    except OSError:
+    except (OSError, ValueError):  # half of one
         return Data(str(final))
     schema = metadata.schema.to_arrow_schema()
     return Data(str(final), "", metadata.num_rows, {one.name: str(one.type) for one in schema})
