@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
-import json
+import re
 import shutil
 import subprocess
+import sys
+import types
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
-from tests.runs.conftest import write_schedule
+from tests.runs.conftest import write_book, write_schedule
 from workbench.errors import WorkbenchError
-from workbench.runs.export import export
+from workbench.runs.export import export, portable
 from workbench.runs.schedule import read_schedule
+from workbench.runs.times import fires
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -56,8 +61,8 @@ def test_the_unit_passes_the_check_of_systemd(text, tmp_path):
 def test_a_line_of_the_crontab_runs_what_it_says(text):
     told, cannot = text("crontab")
     assert "CRON_TZ=Europe/Berlin\n# toy daily\n30 2 * * * cd " in told
-    assert "TOY_KEY" not in told
-    assert "hidden (set WORKBENCH_BY above)" in told
+    assert "# hidden (the scheduler's machine has secret:env:TOY_KEY)" in told
+    assert " env WORKBENCH_BY=secret:env:TOY_KEY " in told
     assert "off" not in [line.strip("# ") for line in told.splitlines()]
     assert "toy daily: crontab does not do retries; catch-up: each" in cannot
     assert "hidden: crontab does not do depends-on toy daily; retries" in cannot
@@ -71,7 +76,7 @@ def test_a_line_of_the_crontab_runs_what_it_says(text):
     assert words[words.index("--at") + 1] == "now"
 
 
-def test_dags_of_airflow_say_when_and_what(text):
+def test_dags_of_airflow_2_and_3_say_when_and_what(text, monkeypatch):
     told, _ = text("airflow")
     tree = ast.parse(told)
     (found,) = [one.value for one in tree.body if isinstance(one, ast.Assign) and one.targets[0].id == "ENTRIES"]
@@ -83,40 +88,51 @@ def test_dags_of_airflow_say_when_and_what(text):
         True,
     )
     assert first["words"][first["words"].index("by") + 1] == "{{ day - 1 }}"
-    assert "secret" not in json.dumps(second)
-    dags = run_with_stand_ins(told)
-    assert dags["workbench_toy daily"]["catchup"] is True
-    assert "{% raw %}" in dags["workbench_toy daily"]["command"]
-    assert dags["workbench_toy daily"]["command"].endswith("--at {{ data_interval_end.isoformat() }}")
+    assert second["set"] == {"WORKBENCH_BY": "secret:env:TOY_KEY"}
+    for newer in (False, True):
+        dags = run_with_stand_ins(told, monkeypatch, newer)
+        assert set(dags) == {"workbench_toy_daily", "workbench_hidden"}
+        daily = dags["workbench_toy_daily"]
+        assert daily["catchup"] is True
+        assert "{% raw %}" in daily["command"]
+        assert daily["command"].endswith("--at {{ (data_interval_end or dag_run.run_after).isoformat() }}")
 
 
-def run_with_stand_ins(text):
-    """What the file would give to Airflow, with stand-ins for the four names that it imports."""
-    made = {}
+def run_with_stand_ins(text, monkeypatch, newer):
+    """What the file would give to Airflow 3 (newer) or 2, with stand-ins for the modules that it imports."""
+    made, place = {}, []
 
     class Dag:
         def __init__(self, dag_id, **told):
+            assert re.fullmatch(r"[\w.-]{1,250}", dag_id, re.ASCII)  # else Airflow refuses it
             self.dag_id = dag_id
             made[dag_id] = told
 
         def __enter__(self):
-            made["now"] = self.dag_id
-
-        def __exit__(self, *_):
-            made.pop("now")
-
-    class Made(Dag):
-        def __enter__(self):
-            super().__enter__()
+            place.append(self.dag_id)
             return self
 
-    def bash(bash_command, **told):
-        made[made["now"]]["command"] = bash_command
+        def __exit__(self, *_):
+            place.pop()
 
-    lines = [line for line in text.splitlines() if not line.startswith(("from airflow", "import pendulum"))]
-    pendulum = type("pendulum", (), {"instance": staticmethod(lambda moment, tz: moment)})
-    names = {"DAG": Made, "BashOperator": bash, "CronTriggerTimetable": lambda *a, **k: a, "pendulum": pendulum}
-    exec("\n".join(lines), names)
+    def bash(task_id, bash_command, **told):
+        made[place[-1]] |= {"command": bash_command, **told}
+
+    bash_at = "airflow.providers.standard.operators.bash" if newer else "airflow.operators.bash"
+    modules = {
+        "pendulum": {"instance": lambda moment, tz: moment},
+        "airflow": {"DAG": Dag},
+        "airflow.timetables.trigger": {"CronTriggerTimetable": lambda cron, timezone: (cron, timezone)},
+        "airflow.providers.standard.operators.bash": {"BashOperator": bash} if newer else {},
+        bash_at: {"BashOperator": bash},
+    }
+    for name, told in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(told)
+        monkeypatch.setitem(sys.modules, name, module)
+    names = {}
+    exec(compile(text, "airflow.py", "exec"), names)
+    assert {name for name in names if name.startswith("workbench_")} == set(made)
     return made
 
 
@@ -128,7 +144,71 @@ def test_cron_jobs_are_whole(text):
     (container,) = first["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["command"][:3] == ["workbench", "run", "notebooks/toy.ipynb"]
     assert container["command"][container["command"].index("by") + 1] == "{{ day - 1 }}"
-    assert second["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == (3600 + 120) * 2
+    job = second["spec"]["jobTemplate"]["spec"]
+    assert job["activeDeadlineSeconds"] == (3600 + 120) * 2
+    assert job["template"]["spec"]["containers"][0]["env"] == [{"name": "WORKBENCH_BY", "value": "secret:env:TOY_KEY"}]
+
+
+def test_an_entry_with_cuda_claims_a_device(tmp_path):
+    write_book(tmp_path / "toy.ipynb", begin='import workbench as wb\nrun = wb.begin("toy", globals())')
+    entries = {"a": {"cron": "0 1 * * *", "cluster": "cuda"}, "b": {"cron": "0 1 * * *"}}
+    told, _ = made(tmp_path, entries, "kubernetes")
+    claim, first, second = [one for one in yaml.safe_load_all(told) if one]
+    assert (claim["apiVersion"], claim["kind"]) == ("resource.k8s.io/v1", "ResourceClaimTemplate")
+    assert claim["spec"]["spec"]["devices"]["requests"][0]["exactly"]["deviceClassName"] == "gpu.nvidia.com"
+    pod = first["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": claim["metadata"]["name"]}]
+    assert pod["containers"][0]["resources"]["claims"] == [{"name": "gpu"}]
+    assert "resourceClaims" not in second["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
+def made(folder, entries, kind):
+    schedule = read_schedule(write_schedule(folder / "schedule.yml", entries))
+    return export(schedule, kind, folder=folder, runs=folder / "runs", today=DAY)
+
+
+def test_names_that_would_be_the_same_elsewhere_stay_apart(tmp_path):
+    entries = {name: {"cron": "0 1 * * *"} for name in ("a b", "a-b", "A b", "a_b", "ü", "x" * 80, "x" * 79)}
+    told, _ = made(tmp_path, entries, "kubernetes")
+    names = [one["metadata"]["name"] for one in yaml.safe_load_all(told) if one]
+    assert len(set(names)) == len(entries)
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", one) for one in names)
+    (found,) = re.findall(r"ENTRIES = (\[.*?\n\])", made(tmp_path, entries, "airflow")[0], re.S)
+    assert len({one["dag"] for one in ast.literal_eval(re.sub(r"  # where.*", "", found))}) == len(entries)
+
+
+LINES = [
+    "5/20 1 * * fri-7",
+    "0 1 * * 7",
+    "0 1 * jul,dec mon-fri",
+    "*/5 * * * *",
+    "10-20/3,5/30 * * * *",
+    "0 0,12 1-7/2 */3 *",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_others_can_read_means_the_same(line):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for kind in ("crontab", "airflow", "kubernetes"):
+        told = portable(line, kind)
+        assert re.fullmatch(r"[\d*/, -]+", told)
+        assert "7" not in told.split()[4]
+        assert list(islice(fires(told, ZoneInfo("UTC"), now), 80)) == list(
+            islice(fires(line, ZoneInfo("UTC"), now), 80)
+        )
+
+
+def test_a_line_that_others_cannot_read_is_left_out_and_that_is_said(tmp_path):
+    entries = {"last": {"cron": "0 1 L * *"}, "friday": {"cron": "0 1 * * 5L"}, "second": {"cron": "0 1 * * 5#2"}}
+    for kind in ("crontab", "kubernetes"):
+        told, cannot = made(tmp_path, entries, kind)
+        assert "workbench run" not in told
+        assert [one for one in cannot if "left out" in one and "has no words for cron" in one] == cannot
+        assert len(cannot) == 3
+    told, cannot = made(tmp_path, entries, "airflow")
+    assert cannot == []
+    assert all(f"'cron': '{line}'" in told.replace('"', "'") for line in ("0 1 L * *", "0 1 * * L5", "0 1 * * 5#2"))
 
 
 def test_an_unknown_kind(text):

@@ -19,6 +19,7 @@ from workbench.errors import WorkbenchError, nearest
 from workbench.resources import templates_folder
 from workbench.runs.command import arguments
 from workbench.runs.schedule import Entry, Schedule
+from workbench.runs.secrets import is_reference
 
 KINDS = {
     "systemd": "systemd.service",
@@ -27,6 +28,17 @@ KINDS = {
     "kubernetes": "kubernetes.yml",
 }
 IMAGE = "workbench:latest"
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+FIELDS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+    (0, 59, ()),
+    (0, 23, ()),
+    (1, 31, ()),
+    (1, 12, MONTHS),
+    (0, 7, DAYS),
+)
+LATE = re.compile(r"(?:^|,)\d?LW?(?:,|/|$)|#")  # last days, nth weekdays
+PLAIN = re.compile(r"\*(/\d+)?|\d+(-\d+(/\d+)?)?(,\d+(-\d+(/\d+)?)?)*")
 
 
 def export(
@@ -51,7 +63,9 @@ def export(
         "percent": lambda text: text.replace("%", r"\%"),  # a bare one ends the command of a crontab's line
     }
     folder, runs = folder.absolute(), runs.absolute()
-    entries = [_entry(one, runs, kind) for one in schedule.entries if one.enabled]
+    readable = [one for one in schedule.entries if one.enabled and portable(one.cron, kind)]
+    entries = [_entry(one, runs, kind) for one in readable]
+    _distinct(entries)
     text = environment.get_template(KINDS[kind]).render(
         entries=entries,
         folder=_unit(folder) if kind == "systemd" else str(folder),
@@ -64,10 +78,61 @@ def export(
         year=today.year,
         month=today.month,
         day=today.day,
-        at="{{ data_interval_end.isoformat() }}",
+        at="{{ (data_interval_end or dag_run.run_after).isoformat() }}",
+        gpu=any(one["gpu"] for one in entries),
         raw=("{% raw %}", "{% endraw %}"),
     )
     return text, [] if kind == "systemd" else _cannot(schedule, kind)
+
+
+def portable(cron: str, kind: str) -> str:
+    """A cron line as other schedulers read it, "" where a kind has no words for it.
+
+    Sundays are 0, and steps that begin at a number are written out, as some read neither 7 nor 5/15.
+
+    >>> portable("5/20 1 * * fri-7", "kubernetes"), portable("0 1 L * *", "crontab"), portable("0 1 * * 5L", "airflow")
+    ('5,25,45 1 * * 0,5,6', '', '0 1 * * L5')
+    """
+    fields = cron.upper().split()
+    words = []
+    for field, (first, last, names) in zip(fields, FIELDS, strict=True):
+        if LATE.search(field) and not names:
+            known = kind == "systemd" or (kind == "airflow" and field == "L")
+            words.append(field if known else "")
+        elif LATE.search(field):
+            parts = [re.sub(r"^(\w+)L$", r"L\1", one) for one in field.split(",")]
+            words.append(",".join(parts) if kind == "airflow" else field if kind == "systemd" else "")
+        elif PLAIN.fullmatch(field) and not (last == 7 and "7" in field):
+            words.append(field)
+        else:
+            words.append(",".join(str(one) for one in sorted(_numbers(field, first, last, names))))
+    return " ".join(words) if all(words) else ""
+
+
+def _numbers(field: str, first: int, last: int, names: tuple[str, ...]) -> set[int]:
+    """The numbers that a field of a checked cron line stands for; a Sunday is 0."""
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        low, _, high = span.partition("-")
+        ends = [
+            names.index(one) + (last == 12) if one in names else int(one) for one in (low, high) if one not in ("", "*")
+        ]
+        start, stop = (first, last) if low == "*" else (ends[0], ends[-1] if high or not step else last)
+        found |= set(range(start, stop + 1, int(step or 1)))
+    return {one % 7 for one in found} if last == 7 else found
+
+
+def _distinct(entries: list[dict[str, Any]]) -> None:
+    """Names that jobs may have, none of them twice: other schedulers take fewer characters than we do."""
+    for key, longest in (("label", 52), ("dag", 200)):
+        seen: set[str] = set()
+        for one in entries:
+            name, number = one[key], 1
+            while one[key] in seen:
+                number += 1
+                one[key] = f"{name[: longest - 4]}-{number}"
+            seen.add(one[key])
 
 
 class _Path(str):
@@ -100,21 +165,27 @@ def _entry(entry: Entry, runs: Path, kind: str) -> dict[str, Any]:
     own[1] = inside if kind == "kubernetes" else str(entry.notebook.absolute())
     words = [*program, *own, *words]
     lock = f"flock {'-n ' if entry.overlap == 'skip' else ''}{shlex.quote(str(runs / f'.{entry.name}.lock'))} "
-    kept = [name for name, value in parameters.items() if isinstance(value, str) and value.startswith("secret:")]
+    secrets = {f"WORKBENCH_{name.upper()}": value for name, value in parameters.items() if is_reference(value)}
+    set_first = ["env", *(f"{name}={value}" for name, value in secrets.items())] if secrets else []
+    plain = re.sub(r"[^a-z0-9-]+", "-", entry.name.lower()).strip("-")[:42].strip("-") or "entry"
     return {
         "name": entry.name,
-        "cron": entry.cron,
+        "dag": "workbench_" + re.sub(r"[^a-zA-Z0-9_.-]+", "_", entry.name),
+        "cron": portable(entry.cron, kind),
         "zone": entry.zone.key,
         "words": words,
+        "secrets": secrets,
+        "set_first": set_first,
+        "gpu": parameters.get("cluster") == "cuda",
         "lock": "" if entry.overlap == "allow" else lock,
-        "note": f" (set {', '.join(f'WORKBENCH_{one.upper()}' for one in kept)} above)" if kept else "",
+        "note": f" (the scheduler's machine has {', '.join(secrets.values())})" if secrets else "",
         "timeout": entry.timeout,
         "retries": entry.retries.times,
         "wait": entry.retries.wait,
         "factor": entry.retries.factor,
         "each": entry.catch_up == "each",
         "at_once": 16 if entry.overlap == "allow" else 1,
-        "label": "workbench-" + re.sub(r"[^a-z0-9-]+", "-", entry.name.lower()).strip("-")[:42],
+        "label": f"workbench-{plain}",
         "policy": {"allow": "Allow", "replace": "Replace"}.get(entry.overlap, "Forbid"),
         "starting": 120 if entry.catch_up == "none" else 86_400,
         "whole": int((entry.timeout + 120) * (entry.retries.times + 1)),
@@ -141,6 +212,9 @@ def _cannot(schedule: Schedule, kind: str) -> list[str]:
     for entry in schedule.entries:
         if not entry.enabled:
             found.append(f"{entry.name}: left out, as it is switched off")
+            continue
+        if not portable(entry.cron, kind):
+            found.append(f"{entry.name}: left out, as {kind} has no words for cron {entry.cron!r}; write other days")
             continue
         lost = []
         if entry.depends_on:
