@@ -95,10 +95,20 @@ def test_one_column_may_stop(tmp_path):
 
 def test_a_contract_is_a_step_of_a_flow(tmp_path):
     breaches = []
-    going = flow(keeps(contract(tmp_path), now=NOW, breaches=breaches)).run([rows(), rows(status=["no", "ok", "ok"])])
-    assert going.table().num_rows == 5
-    assert [(one.step, one.reason) for one in going.refused] == [("contract", "status: one of ok, error")]
-    assert going.counts[0].refused == len(breaches) == 1
+    more = rows(status=["no", "ok", "ok"], id=["r-4", "r-1", "r-5"])
+    going = flow(keeps(contract(tmp_path), now=NOW, breaches=breaches)).run([rows(), more])
+    assert going.table()["id"].to_pylist() == ["r-1", "r-2", "r-3", "r-5"], "a key is one of all tables"
+    told = [("contract", "id: is unique", 1), ("contract", "status: one of ok, error", 1)]
+    assert sorted((one.step, one.reason, one.rows.num_rows) for one in going.refused) == told
+    assert going.counts[0].refused == len(breaches) == 2
+
+
+def test_tables_of_a_flow_are_one_to_a_contract(tmp_path):
+    book = contract(tmp_path, "columns: {a: {max_null_share: 0.5, on_breach: stop}}\nrows: 4\n")
+    half = [pa.table({"a": pa.array([None, None], pa.int64())}), pa.table({"a": [1, 2]})]
+    assert flow(keeps(book)).run(half).table().num_rows == 4, "each half by itself would break both promises"
+    with pytest.raises(ContractBroken, match="66.67% are missing"):
+        flow(keeps(book)).run([*half, half[0]]).table()
 
 
 def test_keys_of_several_columns_extra_columns_and_least_rows(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,9 @@ import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables.clean import Notes, Step, each, mask, needed, put
+from workbench.tables.clean_spool import FACTOR, Marks, Spool, hashes_of, repeats, runs
 
+LEAST, WORST = np.int64(-(2**63)), np.int64(-(2**63) + 1)  # ranks of a missing value and of NaN
 SPREAD = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 
 
@@ -20,8 +21,8 @@ def unique(key: str | Sequence[str], *, winner: str = "first") -> Step:
     """One row for each key, in the order of the rows; rows without a key all stay.
 
     winner: "first" or "last" as they come, or "largest COLUMN" / "smallest COLUMN" (of equals the first; a missing value
-    loses). Duplicates count over all tables of the run; they are dropped, and counted. All rows are held until the last came,
-    but for "first", which holds the keys only.
+    loses). Duplicates count over all tables of the run; they are dropped, and counted. Rows wait on disk until the last came
+    (a COLUMN of text in memory); keys are told apart by 128-bit hashes.
     """
     keys = [key] if isinstance(key, str) else list(key)
     how, _, column = winner.partition(" ")
@@ -31,103 +32,95 @@ def unique(key: str | Sequence[str], *, winner: str = "first") -> Step:
         )
 
     def work(tables: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:
-        if how == "first":
-            yield from _first_of(tables, notes, keys)
-            return
-        parts = list(tables)
-        if not parts:
-            return
-        rows = pa.concat_tables(parts, promote_options="permissive")
-        needed(rows, [*keys, *([column] if column else [])], "unique")
-        codes, absent = codes_of(rows, keys)
-        order = np.arange(rows.num_rows)
-        if how == "last":
-            order = order[::-1]
-        else:
-            rank = pc.sort_indices(
-                pa.table({"v": _plain(rows[column]), "at": order}),
-                sort_keys=[("v", "descending" if how == "largest" else "ascending"), ("at", "ascending")],
-            )
-            order = np.asarray(rank)
-        _, at = np.unique(codes[order], return_index=True)
-        kept = np.zeros(rows.num_rows, bool)
-        kept[order[at]] = True
-        kept |= absent
-        notes.count.dropped += int((~kept).sum())
-        yield rows.filter(pa.array(kept))
+        spool, marks, said = Spool(), Marks(4), []
+        for rows in tables:
+            needed(rows, [*keys, *([column] if column else [])], "unique")
+            spool.put(rows)
+            said += [rows[column]] if column and _worded(rows[column].type) else []
+        ranks = _ranked(said) if said else None
+        start = 0
+        for rows in spool:
+            first, second, absent = hashes_of(rows, keys)
+            row = np.arange(start, start + rows.num_rows)
+            start += rows.num_rows
+            rank = {"first": -row, "last": row}.get(how)
+            if rank is None:
+                rank = _rank(rows[column]) if ranks is None else ranks[row]
+                rank = np.where((rank > WORST) & (how == "smallest"), ~rank, rank)
+            marks.add(*(one[~absent] for one in (first, second, rank, row)))
+        for rows, (lost,) in spool.with_numbers(repeats(spool, marks)):
+            notes.count.dropped += int(lost.sum())
+            yield rows.filter(pa.array(~lost)) if lost.any() else rows
 
     return Step("unique", f"by {', '.join(keys)}, the {winner} stays", work)
 
 
-def _first_of(tables: Iterator[pa.Table], notes: Notes, keys: Sequence[str]) -> Iterator[pa.Table]:
-    seen: set[Any] = set()
-    for rows in tables:
-        needed(rows, keys, "unique")
-        kept = np.ones(rows.num_rows, bool)
-        for k, one in enumerate(zip(*(rows[name].to_pylist() for name in keys), strict=True)):
-            if None in one:
-                continue
-            if one in seen:
-                kept[k] = False
-            seen.add(one)
-        notes.count.dropped += int((~kept).sum())
-        yield rows.filter(pa.array(kept))
+def _worded(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+def _ranked(said: Sequence[pa.ChunkedArray]) -> Any:
+    """The place of each text among all in their order, the least for a missing one."""
+    texts = pa.chunked_array([part.cast(pa.large_string()) for one in said for part in one.chunks], pa.large_string())
+    coded = texts.combine_chunks().dictionary_encode()
+    place = np.empty(len(coded.dictionary) + 1, np.int64)
+    place[np.asarray(pc.sort_indices(coded.dictionary))] = np.arange(len(coded.dictionary))
+    place[-1] = LEAST
+    return place[np.asarray(coded.indices.fill_null(-1)).astype(np.int64)]
 
 
-def codes_of(rows: pa.Table, keys: Sequence[str]) -> tuple[Any, Any]:
-    """A number for each combination of keys, and the rows that lack one of them."""
-    codes = np.zeros(rows.num_rows, np.int64)
-    absent = np.zeros(rows.num_rows, bool)
-    for name in keys:
-        coded = rows[name].combine_chunks().dictionary_encode()
-        part = np.asarray(coded.indices.fill_null(-1)).astype(np.int64)
-        absent |= part < 0
-        _, codes = np.unique(codes * (len(coded.dictionary) + 1) + part + 1, return_inverse=True)
-    return codes, absent
+def _rank(values: pa.ChunkedArray) -> Any:
+    """Whole numbers in the order of the values; LEAST for a missing one, WORST for NaN."""
+    kind = values.type
+    if pa.types.is_date32(kind) or pa.types.is_time32(kind) or pa.types.is_boolean(kind):
+        values = values.cast(pa.int32())
+    elif pa.types.is_temporal(kind):
+        values = values.cast(pa.int64())
+    missing = mask(values.is_null())
+    if pa.types.is_integer(values.type):
+        rank = np.asarray(values.cast(pa.int64(), safe=False).fill_null(0))
+    else:
+        numbers = np.asarray(values.cast(pa.float64(), safe=False).fill_null(0.0)) + 0.0
+        bits = numbers.view(np.int64)
+        rank = np.where(np.isnan(numbers), WORST, bits ^ ((bits >> 63) & np.int64(2**63 - 1)))
+    return np.where(missing, LEAST, rank)
 
 
 def sessions(by: str | Sequence[str], time: str, *, gap_s: float = 1800.0, name: str = "session") -> Step:
     """Rows get the name of their session, a whole number: rows of one owner with no pause longer than `gap_s` seconds.
 
     The number is a hash of the owner and the session's first moment, so that it stays when later rows come. Rows without
-    time or owner have none. Order stays.
+    time or owner have none. Order stays; rows wait on disk until the last came.
     """
     owners = [by] if isinstance(by, str) else list(by)
 
     def work(tables: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:
-        parts = list(tables)
-        if not parts:
-            return
-        rows = pa.concat_tables(parts, promote_options="permissive")
-        needed(rows, [*owners, time], "sessions")
-        if not pa.types.is_timestamp(rows[time].type):
-            raise WorkbenchError(f"the step 'sessions' needs times in {time!r}, it holds {rows[time].type}")
-        codes, absent = codes_of(rows, owners)
-        at = rows[time].cast(pa.timestamp("us", rows[time].type.tz), safe=False).cast(pa.int64())
-        absent |= mask(at.is_null())
-        moment = np.asarray(at.fill_null(0))
-        order = np.lexsort((moment, codes))
-        order = order[~absent[order]]
-        new = np.ones(len(order), bool)
-        new[1:] = (np.diff(codes[order]) != 0) | (np.diff(moment[order]) > gap_s * 1e6)
-        heads = order[new]
-        owner = [rows[one].take(pa.array(heads)).to_pylist() for one in owners]
-        names = [_hash(*one) for one in zip(*owner, moment[heads].tolist(), strict=True)]
-        number = np.zeros(rows.num_rows, np.int64)
-        number[order] = np.array(names, np.int64)[np.cumsum(new) - 1] if names else 0
-        notes.count.changed += len(order)
-        yield put(rows, {name: pa.array(number, mask=absent)})
+        spool, marks = Spool(), Marks(4)
+        for rows in tables:
+            needed(rows, [*owners, time], "sessions")
+            if not pa.types.is_timestamp(rows[time].type):
+                raise WorkbenchError(f"the step 'sessions' needs times in {time!r}, it holds {rows[time].type}")
+            first, second, absent = hashes_of(rows, owners)
+            at = rows[time].cast(pa.timestamp("us", rows[time].type.tz), safe=False).cast(pa.int64())
+            absent |= mask(at.is_null())
+            row = np.arange(spool.rows, spool.rows + rows.num_rows)
+            marks.add(*(one[~absent] for one in (first, second, np.asarray(at.fill_null(0)), row)))
+            spool.put(rows)
+        number = spool.numbers(np.int64)
+        for part in marks.shares():
+            part = part[np.lexsort((part[:, 2], part[:, 1], part[:, 0]))]
+            new = runs(part[:, 0], part[:, 1])
+            new[1:] |= np.diff(part[:, 2]) > gap_s * 1e6
+            heads = part[new]
+            names = (heads[:, 0].view(np.uint64) ^ (heads[:, 2].view(np.uint64) * FACTOR)) * FACTOR
+            names = (names ^ heads[:, 1].view(np.uint64)) >> np.uint64(1)
+            number[part[:, 3]] = np.maximum(names.view(np.int64), 1)[np.cumsum(new) - 1]
+            notes.count.changed += len(part)
+        for rows, (mine,) in spool.with_numbers(number):
+            yield put(rows, {name: pa.array(mine, mask=mine == 0)})
 
     return Step("sessions", f"by {', '.join(owners)}, a pause of {gap_s:g} s ends one", work)
-
-
-def _hash(*parts: Any) -> int:
-    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def join(other: pa.Table, on: str, *, since: str = "", time: str = "", late: str = "keep", name: str = "") -> Step:
@@ -196,32 +189,39 @@ def outliers(columns: Sequence[str], *, k: float = 8.0, by: str = "") -> Step:
     """Rows whose value lies more than k robust standard deviations from the median are flagged in `<column>_outlier`.
 
     Robust: 1.4826 x the median absolute deviation (Hampel 1974), of each group of `by` by itself where it is given. Nothing
-    is dropped. Where more than half of the values are equal the deviation is 0 and nothing is flagged. NaN is no outlier.
+    is dropped. Where more than half of the values are equal the deviation is 0 and nothing is flagged. NaN is no outlier. Rows
+    wait on disk until the last came; memory: 24 bytes a row of the largest group.
     """
 
     def work(tables: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:
-        parts = list(tables)
-        if not parts:
-            return
-        rows = pa.concat_tables(parts, promote_options="permissive")
-        needed(rows, [*columns, *([by] if by else [])], "outliers")
-        groups = codes_of(rows, [by])[0] if by else np.zeros(rows.num_rows, np.int64)
-        any_of = np.zeros(rows.num_rows, bool)
-        for name in columns:
-            values = np.asarray(rows[name].cast(pa.float64()).fill_null(np.nan))
-            far = np.zeros(rows.num_rows, bool)
-            for group in np.unique(groups):
-                mine = np.flatnonzero((groups == group) & np.isfinite(values))
-                if len(mine):
-                    away = np.abs(values[mine] - np.median(values[mine]))
-                    spread = SPREAD * np.median(away)
-                    far[mine] = (away > k * spread) & (spread > 0)
-            far |= np.isinf(values)
-            any_of |= far
-            rows = put(rows, {f"{name}_outlier": pa.array(far)})
-        notes.count.flagged += int(any_of.sum())
-        yield rows
+        spool, marks = Spool(), {name: Marks(3) for name in columns}
+        for rows in tables:
+            needed(rows, [*columns, *([by] if by else [])], "outliers")
+            group = hashes_of(rows, [by] if by else [])[0]
+            row = np.arange(spool.rows, spool.rows + rows.num_rows)
+            for name in columns:
+                values = np.asarray(rows[name].cast(pa.float64()).fill_null(np.nan))
+                marks[name].add(*(one[~np.isnan(values)] for one in (group, values, row)))
+            spool.put(rows)
+        far = [_far(spool, marks[name], k) for name in columns]
+        for rows, mine in spool.with_numbers(*far):
+            notes.count.flagged += int(np.any(mine, axis=0).sum()) if mine else 0
+            yield put(rows, {f"{name}_outlier": pa.array(one) for name, one in zip(columns, mine, strict=True)})
 
     return Step(
         "outliers", f"{', '.join(columns)}: beyond {k:g} robust deviations{f' of its {by}' if by else ''}", work
     )
+
+
+def _far(spool: Spool, marks: Marks, k: float) -> Any:
+    """Whether a row's value lies more than k robust deviations from the median of its group; infinite ones do."""
+    far = spool.numbers(bool)
+    for part in marks.shares():
+        part = part[np.argsort(part[:, 0], kind="stable")]
+        for mine in np.split(part, np.flatnonzero(runs(part[:, 0]))[1:]):
+            values = np.ascontiguousarray(mine[:, 1]).view(np.float64)
+            finite = values[np.isfinite(values)]
+            middle = np.median(finite) if len(finite) else 0.0
+            spread = SPREAD * np.median(np.abs(finite - middle)) if len(finite) else 0.0
+            far[mine[:, 2]] = np.isinf(values) | ((np.abs(values - middle) > k * spread) & (spread > 0))
+    return far

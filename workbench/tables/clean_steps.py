@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -204,13 +205,15 @@ def zone(column: str, place: str, *, twice: str = "refuse") -> Step:
     return each("zone", f"{column}: {place} to UTC", work)
 
 
-def redact(how: redaction.Job, seen: list[pa.Table] | None = None) -> Step:
-    """Personal data taken out as `redact.job` says; the findings (never values) are appended to `seen`."""
+def redact(how: redaction.Job, seen: Counter[tuple[str, str, str, str]] | None = None) -> Step:
+    """Personal data taken out as `redact.job` says; what was found is counted in `seen`: by field, kind and rule the
+    "findings", and the "rows" that had them."""
 
     def work(rows: pa.Table, notes: Notes) -> pa.Table:
-        done = redaction.redact(rows, how, first=notes.count.rows_in - rows.num_rows)
-        if seen is not None:
-            seen.append(done.findings)
+        done = redaction.redact(rows, how)
+        for one in redaction.counts(done.findings).to_pylist() if seen is not None else ():
+            for what in ("findings", "rows"):
+                seen[one["field"], one["kind"], one["rule"], what] += one[what]  # type: ignore[index]
         notes.count.changed += pc.count_distinct(done.findings["row"]).as_py()
         return done.table
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
-from workbench.tables.clean import Notes, Refused, Step, Values, each, mask
-from workbench.tables.clean_rows import codes_of
+from workbench.tables.clean import Notes, Refused, Step, Values, mask
+from workbench.tables.clean_spool import Marks, Spool, hashes_of, repeats
 from workbench.tables.contract_file import Written, read
 from workbench.tables.kinds import kind_of
 
 ACTIONS = ("quarantine", "stop", "report")
 COLUMN = ["type", "nullable", "range", "allowed", "regex", "unique", "max_null_share", "on_breach"]
 TOP = ["table", "on_breach", "extra", "columns", "unique", "freshness", "rows"]
+BY_ROW = ("nullable", "range", "allowed", "regex")
+KEPT = np.int16(2**15 - 1)
 KINDS = ("integer", "number", "time", "boolean", "text")
 
 
@@ -158,89 +161,123 @@ def check(table: pa.Table, contract: Contract, *, now: datetime | None = None) -
     Raises ContractBroken, with the file and line of each, where a rule that says "stop" is broken; no row is lost by it:
     nothing was written.
     """
-    bad: dict[str, Values] = {}
-    breaches: list[Breach] = []
-    for rule in contract.rules:
-        broken, found = _broken(rule, table, now or datetime.now(UTC))
-        if not found:
-            continue
-        breaches.append(Breach(rule, int(broken.sum()) if broken is not None else 0, found))
-        if broken is not None and rule.action == "quarantine":
-            bad[rule.words] = broken
-    stops = [one for one in breaches if one.rule.action == "stop"]
-    if stops:
-        told = "; ".join(f"{contract.path}:{one.rule.line}: {one.rule.words}, but {one.found}" for one in stops)
-        raise ContractBroken(f"the contract is broken and nothing was committed: {told}", breaches)
-    # A row is set aside once, for the first promise that it breaks.
-    refused, gone = [], np.zeros(table.num_rows, bool)
-    for words, rows in bad.items():
-        fresh = rows & ~gone
-        gone |= rows
-        if fresh.any():
-            refused.append(Refused("contract", words, table.filter(pa.array(fresh))))
-    return Checked(table.filter(pa.array(~gone)) if gone.any() else table, refused, breaches, contract.rules)
+    _spool, which, breaches = _judged([table], contract, now)
+    refused = [
+        Refused("contract", words, table.filter(pa.array(which == k)))
+        for k, words in enumerate(one.words for one in contract.rules)
+        if (which == k).any()
+    ]
+    kept = which == KEPT
+    return Checked(table if kept.all() else table.filter(pa.array(kept)), refused, breaches, contract.rules)
 
 
 def keeps(contract: Contract, *, now: datetime | None = None, breaches: list[Breach] | None = None) -> Step:
-    """A step of a flow that sets aside the rows which break a contract, table by table; breaches are appended."""
+    """A step of a flow that sets aside the rows which break a contract; breaches are appended.
 
-    def work(rows: pa.Table, notes: Notes) -> pa.Table:
-        checked = check(rows, contract, now=now)
-        for one in checked.refused:
-            notes.refused.append(Refused(notes.count.step, one.reason, one.rows))
-            notes.count.refused += one.rows.num_rows
+    All tables of the flow are one to it: a key is unique in all of them, and there are enough rows in all. Rows wait on disk
+    until the last came, so that nothing is passed on where a promise that stops is broken.
+    """
+
+    def work(tables: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:
+        spool, which, found = _judged(tables, contract, now)
         if breaches is not None:
-            breaches.extend(checked.breaches)
-        return checked.table
+            breaches.extend(found)
+        for rows, (mine,) in spool.with_numbers(which):
+            for k in np.unique(mine[mine != KEPT]):
+                notes.refuse(rows, mine == k, contract.rules[k].words)
+            yield rows if (mine == KEPT).all() else rows.filter(pa.array(mine == KEPT))
 
-    return each("contract", f"{len(contract.rules)} promises of {Path(contract.path).name}", work)
+    return Step("contract", f"{len(contract.rules)} promises of {Path(contract.path).name}", work)
 
 
-def _broken(rule: Rule, table: pa.Table, now: datetime) -> tuple[Values | None, str]:
-    """The rows that break a rule (None: it is about the whole) and what was found; "" where it is kept."""
-    there = [one for one in rule.columns if one in table.schema.names]
-    if len(there) < len(rule.columns):
-        lacking = next(one for one in rule.columns if one not in there)
-        return None, f"there is no column {lacking!r}" if rule.kind == "there" else ""
-    if rule.kind == "there":
-        return None, ""
+def _judged(tables: Iterable[pa.Table], contract: Contract, now: datetime | None) -> tuple[Spool, Values, list[Breach]]:
+    """The rows, the promise for which each is set aside (KEPT for none; the first that it breaks), and all breaches."""
+    rules, spool = contract.rules, Spool()
+    counts = [0] * len(rules)
+    told: dict[int, str] = {}  # what was found of a promise about the whole
+    nulls: Counter[str] = Counter()
+    newest: dict[str, datetime] = {}
+    marks = {k: Marks(4) for k, rule in enumerate(rules) if rule.kind == "unique"}
+    parts: list[Values] = [np.zeros(0, np.int16)]
+    for rows in tables:
+        which = np.full(rows.num_rows, KEPT)
+        for k, rule in enumerate(rules):
+            if found := _of_schema(rule, rows.schema):
+                told[k] = found
+            elif not set(rule.columns) <= set(rows.schema.names):
+                continue
+            elif rule.kind == "unique":
+                first, second, absent = hashes_of(rows, rule.columns)
+                row = np.arange(spool.rows, spool.rows + rows.num_rows)
+                marks[k].add(*(one[~absent] for one in (first, second, -row, row)))
+            elif rule.kind == "max_null_share":
+                nulls[rule.columns[0]] += rows[rule.columns[0]].null_count
+            elif rule.kind == "freshness":
+                moment = pc.max(rows[rule.columns[0]]).as_py()
+                if moment is not None:
+                    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+                    newest[rule.columns[0]] = max(newest.get(rule.columns[0], moment), moment)
+            elif rule.kind in BY_ROW:
+                broken = _rows(rule, rows[rule.columns[0]])
+                counts[k] += int(broken.sum())
+                if rule.action == "quarantine":
+                    which[broken] = np.minimum(which[broken], k)
+        parts.append(which)
+        spool.put(rows)
+    which = np.concatenate(parts)
+    for k, mine in marks.items():
+        lost = np.asarray(repeats(spool, mine))
+        counts[k] += int(lost.sum())
+        if rules[k].action == "quarantine":
+            which[lost] = np.minimum(which[lost], k)
+    breaches = []
+    for k, rule in enumerate(rules):
+        words = told.get(k) or _of_whole(rule, spool.rows, nulls, newest, now or datetime.now(UTC))
+        words = words or (f"{counts[k]:,} rows are not so" if counts[k] else "")
+        if words:
+            breaches.append(Breach(rule, counts[k], words))
+    stops = [one for one in breaches if one.rule.action == "stop"]
+    if stops:
+        said = "; ".join(f"{contract.path}:{one.rule.line}: {one.rule.words}, but {one.found}" for one in stops)
+        raise ContractBroken(f"the contract is broken and nothing was committed: {said}", breaches)
+    return spool, which, breaches
+
+
+def _of_schema(rule: Rule, schema: pa.Schema) -> str:
+    """What a schema tells of a promise; "" where it is kept, or the rows have to say."""
+    lacking = [one for one in rule.columns if one not in schema.names]
+    if lacking:
+        return f"there is no column {lacking[0]!r}" if rule.kind == "there" else ""
     if rule.kind == "extra":
-        more = [one for one in table.schema.names if one not in rule.value]
-        return None, f"there is {', '.join(more)} too" if more else ""
+        more = [one for one in schema.names if one not in rule.value]
+        return f"there is {', '.join(more)} too" if more else ""
+    kind = kind_of(schema.field(rule.columns[0]).type) if rule.columns else ""
+    if rule.kind == "type" and kind != rule.value and not (rule.value == "number" and kind == "integer"):
+        return f"it is {kind}"
+    if rule.kind == "range" and kind not in ("integer", "number"):
+        return f"it is {kind}, no number"
+    return f"it is {kind}, no time" if rule.kind == "freshness" and kind != "time" else ""
+
+
+def _of_whole(rule: Rule, rows: int, nulls: Mapping[str, int], newest: Mapping[str, datetime], now: datetime) -> str:
+    """What all rows together tell of a promise; "" where it is kept."""
+    column = rule.columns[0] if rule.columns else ""
     if rule.kind == "rows":
-        return None, f"there are {table.num_rows:,}" if table.num_rows < rule.value else ""
-    column = table[rule.columns[0]]
-    if rule.kind == "type":
-        kind = kind_of(column.type)
-        same = kind == rule.value or (rule.value == "number" and kind == "integer")
-        return None, "" if same else f"it is {kind}"
-    if rule.kind == "range" and kind_of(column.type) not in ("integer", "number"):
-        return None, f"it is {kind_of(column.type)}, no number"
-    if rule.kind == "freshness" and kind_of(column.type) != "time":
-        return None, f"it is {kind_of(column.type)}, no time"
-    if rule.kind == "max_null_share":
-        share = column.null_count / max(len(column), 1)
-        return None, f"{share:.2%} are missing" if share > rule.value else ""
-    if rule.kind == "freshness":
-        newest = pc.max(column).as_py()
-        if newest is None:
-            return None, "there is no time at all" if table.num_rows else ""
-        newest = newest if newest.tzinfo else newest.replace(tzinfo=UTC)
-        return None, f"the newest is of {newest:%Y-%m-%d %H:%M}" if now - newest > _timedelta(rule.value) else ""
-    broken = _rows(rule, table, column)
-    return broken, f"{int(broken.sum()):,} rows are not so" if broken.any() else ""
+        return f"there are {rows:,}" if rows < rule.value else ""
+    if rule.kind == "max_null_share" and column in nulls:
+        share = nulls[column] / max(rows, 1)
+        return f"{share:.2%} are missing" if share > rule.value else ""
+    if rule.kind == "freshness" and column in newest:
+        late = now - newest[column] > _timedelta(rule.value)
+        return f"the newest is of {newest[column]:%Y-%m-%d %H:%M}" if late else ""
+    return "there is no time at all" if rule.kind == "freshness" and rows else ""
 
 
-def _rows(rule: Rule, table: pa.Table, column: pa.ChunkedArray) -> Values:
+def _rows(rule: Rule, column: pa.ChunkedArray) -> Values:
+    """The rows that break a promise about each of them."""
     there = mask(column.is_valid())
     if rule.kind == "nullable":
         return ~there
-    if rule.kind == "unique":
-        codes, absent = codes_of(table, rule.columns)
-        _, first, times = np.unique(codes, return_index=True, return_counts=True)
-        repeated = np.ones(len(codes), bool)
-        repeated[first] = False  # the first of them stays
-        return repeated & ~absent & (len(times) < len(codes))
     if rule.kind == "range":
         low, high = rule.value
         numbers = np.asarray(column.cast(pa.float64(), safe=False).fill_null(0.0))

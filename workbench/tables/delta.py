@@ -36,7 +36,7 @@ class Aside:
     reason: str
     count: int
     where: Mapping[str, Any] = field(default_factory=dict)  # as {"rows": [3, 17]}, {"byte": 12345}
-    rows: pa.Table | None = None
+    rows: pa.Table | Iterable[pa.Table] | None = None
     data: bytes | None = None  # what was set aside as it was, where it is no table of rows
     source: str = ""
     form: str = ""  # how `data` is read again: "csv", "json"; "" where the source itself is read again
@@ -183,10 +183,18 @@ def aside_entries(at: Home, found: Sequence[Aside]) -> list[Entry]:
     return entries
 
 
-def _put_rows(at: Home, path: str, rows: pa.Table) -> None:
+def _put_rows(at: Home, path: str, rows: pa.Table | Iterable[pa.Table]) -> None:
     import pyarrow.parquet as pq
 
-    put(at.place, f"{at.folder}/{path}", lambda file: pq.write_table(rows, file, compression="zstd"))
+    parts = iter([rows] if isinstance(rows, pa.Table) else rows)
+    first = next(parts)
+
+    def fill(file: Any) -> None:
+        with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+            for part in (one for several in ([first], parts) for one in several):
+                writer.write_table(part)
+
+    put(at.place, f"{at.folder}/{path}", fill)
 
 
 def write(
@@ -196,8 +204,8 @@ def write(
     mode: str = "append",
     evolve: Iterable[str] = (),
     time: str = "",
-    aside: Sequence[Aside] = (),
-    told: Mapping[str, Any] | None = None,
+    aside: Sequence[Aside] | Callable[[], Sequence[Aside]] = (),
+    told: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     once: tuple[str, int] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Written:
@@ -216,9 +224,9 @@ def write(
     time
         The column by which the rows of a row group are ordered.
     aside
-        What is set aside with this commit; see `quarantine`.
+        What is set aside with this commit; see `quarantine`. A function is asked when the last row came.
     told
-        Kept with the commit and shown by `versions.history`.
+        Kept with the commit and shown by `versions.history`. A function likewise.
     once
         (name, number): does nothing where a commit of this name and this or a higher number is there already.
 
@@ -255,8 +263,7 @@ def write(
     first = next(flow, None)
     if first is None:
         raise WorkbenchError(f"no rows came for {at.name!r}, not even an empty table with their columns")
-    notes = dict(told or {})
-    schema = table_schema(at, first.schema, evolve, "the rows", notes)
+    schema = table_schema(at, first.schema, evolve, "the rows", {} if callable(told) else dict(told or {}))
 
     def fitting() -> Iterable[pa.Table]:
         for part in (one for several in ([first], flow) for one in several):
@@ -264,9 +271,10 @@ def write(
             yield conform(part, schema)
 
     made = parts(at.place, at.folder, fitting(), time)
-    count, kept = sum(one.rows for one in made), sum(one.count for one in aside)
-    entries = aside_entries(at, aside)
-    notes = {"operation": "write", **notes, "rows": count, "aside": kept}
+    left = aside() if callable(aside) else aside
+    count, kept = sum(one.rows for one in made), sum(one.count for one in left)
+    entries = aside_entries(at, left)
+    notes = {"operation": "write", **((told() if callable(told) else told) or {}), "rows": count, "aside": kept}
     version = commit(
         at, schema, made, notes, entries=(lambda record: entries) if entries else None, once=once,
         mode="overwrite" if mode == "replace" else "append",

@@ -74,15 +74,7 @@ def added(found: Snapshot, since: int) -> tuple[DataFile, ...]:
         raise WorkbenchError(f"since={since} is no version before {found.version} of {found.home.name!r}")
     files: dict[str, DataFile] = {}
     for version in range(since + 1, found.version + 1):
-        path = f"{found.home.folder}/_delta_log/{version:020d}.json"
-        try:
-            with found.home.place.open(path) as file:
-                actions = [json.loads(line) for line in file.read().splitlines() if line.strip()]
-        except OSError as error:
-            raise WorkbenchError(
-                f"the log of version {version} of {found.home.name!r} is gone: {brief(error)}"
-            ) from error
-        for one in actions:
+        for one in _actions(found, version):
             change = one.get("add") or one.get("remove") or {}
             name = unquote(change.get("path", ""))
             if not change.get("dataChange"):
@@ -96,3 +88,26 @@ def added(found: Snapshot, since: int) -> tuple[DataFile, ...]:
                     "addition: read the table whole"
                 )
     return tuple(files[name] for name in sorted(files))
+
+
+def arrivals(found: Snapshot) -> dict[str, int]:
+    """The version that brought the rows of each data file; of files that were joined, the newest of them."""
+    came: dict[str, int] = {}
+    for version in range(found.version + 1):
+        actions = _actions(found, version)
+        gone = [came.get(unquote(one["remove"]["path"]), 0) for one in actions if "remove" in one]
+        for one in actions:
+            if "add" in one:
+                name = unquote(one["add"]["path"])
+                moved = not one["add"].get("dataChange")
+                came[name] = max(gone, default=version) if moved else came.get(name, version)
+    return came
+
+
+def _actions(found: Snapshot, version: int) -> list[dict[str, Any]]:
+    path = f"{found.home.folder}/_delta_log/{version:020d}.json"
+    try:
+        with found.home.place.open(path) as file:
+            return [json.loads(line) for line in file.read().splitlines() if line.strip()]
+    except OSError as error:
+        raise WorkbenchError(f"the log of version {version} of {found.home.name!r} is gone: {brief(error)}") from error

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables import clean, clean_rows, clean_steps, contract, contract_file, redact, redact_modes
+from workbench.tables.clean_spool import Spool
+from workbench.tables.kinds import plain_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +38,7 @@ STEPS: dict[str, Callable[..., clean.Step]] = {
 TOP = ["collect", "clean", "redact", "contract", "key", "time"]
 FRAMES = ("taken", "steps", "refused", "personal", "versions", "changes", "schema")
 ARRIVED = "_arrived"  # the raw version that brought a row, while it is worked on
+SLICE = 1 << 17  # rows that the steps work on at a time
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def prepare(
     made = []
     for source in sources:
         collect(source, raw, **{"evolve": "*", "time": recipe.time, "settle": settle, **(recipe.collect or {})})
-        version = _commit(raw, done, recipe, key)
+        version = commit(raw, done, recipe, key)
         if version is not None:
             made.append(version)
     return made
@@ -111,7 +116,8 @@ def days_of(folder: str | Path) -> list[str]:
     return parts or [str(folder)]
 
 
-def _commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None) -> int | None:
+def commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None = None) -> int | None:
+    """The version of the prepared table that holds all raw rows there are now; None where it is there already."""
     from workbench.tables import delta, versions
 
     at = delta.snapshot(raw).version
@@ -119,32 +125,44 @@ def _commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None) -> int 
     before = max((one.get("raw_version", 0) for one in past), default=0)
     if at <= before:
         return None
-    findings: list[pa.Table] = []
+    found: Counter[tuple[str, str, str, str]] = Counter()
     breaches: list[contract.Breach] = []
     steps = list(recipe.steps)
     if recipe.redact is not None:
-        steps.append(clean_steps.redact(_job(recipe.redact, key), findings))
+        steps.append(clean_steps.redact(_job(recipe.redact, key), found))
     if recipe.contract is not None:
-        steps.append(contract.keeps(recipe.contract, breaches=breaches))
+        rules = [
+            replace(one, value=(*one.value, ARRIVED)) if one.kind == "extra" else one for one in recipe.contract.rules
+        ]
+        steps.append(contract.keeps(replace(recipe.contract, rules=tuple(rules)), breaches=breaches))
     going = clean.flow(*steps).run(_raw_rows(raw, at))
-    rows = going.table()
-    fresh = [one for one in going.refused if any(v > before for v in one.rows[ARRIVED].to_pylist())]
-    aside = []
-    for one in fresh:
-        mine = one.rows.filter(pa.array([v > before for v in one.rows[ARRIVED].to_pylist()])).drop_columns([ARRIVED])
-        aside.append(delta.Aside(f"{one.step}: {one.reason}", mine.num_rows, rows=mine, source=raw))
-    counted = redact.counts(pa.concat_tables(findings) if findings else redact.FINDINGS.empty_table())
-    told = {
-        "operation": "prepare",
-        "raw_version": at,
-        "steps": [asdict(one) for one in going.counts],
-        "personal": counted.to_pylist(),
-        "refused": [{"step": one.step, "reason": one.reason, "rows": one.rows.num_rows} for one in going.refused],
-        "breaches": [{"rule": one.rule.words, "rows": one.rows, "found": one.found} for one in breaches],
-    }
+    refused: dict[tuple[str, str], _Refused] = {}
+
+    def told() -> dict[str, Any]:
+        names = ("field", "kind", "rule", "findings", "rows")
+        fields = sorted({one[:3] for one in found}, key=lambda one: (-found[(*one, "findings")], one))
+        return {
+            "operation": "prepare",
+            "raw_version": at,
+            "steps": [asdict(one) for one in going.counts],
+            "personal": [
+                dict(zip(names, (*one, found[(*one, "findings")], found[(*one, "rows")]), strict=True))
+                for one in fields
+            ],
+            "refused": [{"step": step, "reason": why, "rows": one.rows} for (step, why), one in refused.items()],
+            "breaches": [{"rule": one.rule.words, "rows": one.rows, "found": one.found} for one in breaches],
+        }
+
+    def aside() -> list[delta.Aside]:
+        return [
+            delta.Aside(f"{step}: {why}", one.fresh.rows, rows=one.fresh, source=raw)
+            for (step, why), one in refused.items()
+            if one.fresh.rows
+        ]
+
     written = delta.write(
         done,
-        rows.drop_columns([ARRIVED]),
+        _drained(going, refused, before),
         mode="replace",
         evolve="*",
         time=recipe.time,
@@ -155,17 +173,53 @@ def _commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None) -> int 
     return None if written.skipped else written.version
 
 
+@dataclass
+class _Refused:
+    """The rows that a step refused for one reason: how many, and those that are new, without where they came from."""
+
+    rows: int = 0
+    fresh: Spool = field(default_factory=Spool)
+
+
+def _drained(going: clean.Running, refused: dict[tuple[str, str], _Refused], before: int) -> Iterator[pa.Table]:
+    """The rows of a flow as they come; what was refused meanwhile goes to disk."""
+    last = False
+    while not last:
+        rows = next(going.rows, None)
+        for note in going.notes:
+            for one in note.refused:
+                mine = refused.setdefault((one.step, one.reason), _Refused())
+                mine.rows += one.rows.num_rows
+                new = one.rows.filter(pc.greater(one.rows[ARRIVED], before)).drop_columns([ARRIVED])
+                if new.num_rows:
+                    mine.fresh.put(new)
+            note.refused.clear()
+        last = rows is None
+        if rows is not None:
+            yield rows.drop_columns([ARRIVED])
+
+
 def _raw_rows(raw: str, at: int) -> Iterator[pa.Table]:
-    """The rows of each raw version in turn, with the number of the version that brought them."""
+    """The rows of a raw version in the order in which they came, a share of a row group at a time, with the number of the
+    version that brought them."""
+    from workbench.tables.delta_files import conform
+    from workbench.tables.delta_log import snapshot
+    from workbench.tables.delta_open import arrivals
     from workbench.tables.opening import open_table
 
-    for version in range(1, at + 1):
-        table = open_table(raw, version=version, since=version - 1)
-        for piece in table.pieces():
-            for rows in table.batches(piece):
-                columns = {name: rows.column(name) for name in table.schema.names}
-                whole = pa.table({name: _plain(values) for name, values in columns.items()})
-                yield whole.append_column(ARRIVED, pa.repeat(pa.scalar(version, pa.int64()), whole.num_rows))
+    found = snapshot(raw, at)
+    schema = pa.schema([(one.name, plain_type(one.type)) for one in found.schema])
+    yield schema.empty_table().append_column(ARRIVED, pa.array([], pa.int64()))
+    came, table = arrivals(found), open_table(raw, version=at)
+    names = [one.relative for one in table.files]
+    for piece in sorted(table.pieces(), key=lambda one: (came.get(names[one.file], 0), names[one.file], one.parts)):
+        version = pa.scalar(came.get(names[piece.file], 0), pa.int64())
+        for rows in table.batches(piece):
+            columns = {name: _plain(rows.column(name)) for name in table.schema.names}
+            whole = conform(pa.table(columns), schema)
+            for start in range(0, whole.num_rows, SLICE):
+                part = whole.slice(start, SLICE)
+                yield part.append_column(ARRIVED, pa.repeat(version, part.num_rows))
 
 
 def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
