@@ -56,7 +56,10 @@ def main() -> None:
         (top / "contract.yml").write_text(CONTRACT)
         make(top / "in", options.rows, options.files)
         for name, work, out in (("collect", collected, top / "into" / "raw"), ("prepare", prepared, top / "into")):
-            print(f"{name:<8} {json.dumps({k: round(v, 2) for k, v in measured(work, top / 'in', out).items()})}", flush=True)
+            print(
+                f"{name:<8} {json.dumps({k: round(v, 2) for k, v in measured(work, top / 'in', out).items()})}",
+                flush=True,
+            )
     finally:
         shutil.rmtree(top, ignore_errors=True)
 

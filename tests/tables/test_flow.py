@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.tables import flow, flow_example, open_table, quarantine, redact
+from workbench.tables import flow, flow_example, open_table, quarantine, redact, versions
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,28 @@ def test_a_folder_without_a_recipe_is_taken_as_it_is_and_masked(tmp_path):
     (tmp_path / "logs" / "a.csv").write_text("n,t\n1,ana@example.org\n2,x\n")
     assert flow.prepare([str(tmp_path / "logs")], tmp_path / "into", flow.load_recipe(""), settle=0) == [1]
     assert rows_of(tmp_path / "into" / "prepared").to_pylist() == [{"n": 1, "t": "[email]"}, {"n": 2, "t": "x"}]
+
+
+def test_a_raw_table_that_was_joined_rolled_back_or_got_a_column_is_prepared(tmp_path):
+    logs, into = tmp_path / "logs", tmp_path / "into"
+    logs.mkdir()
+    (tmp_path / "c.yml").write_text("columns: {n: {range: [0, 9]}}\nextra: refuse\non_breach: quarantine\n")
+    (tmp_path / "r.yml").write_text("contract: c.yml\nkey: n\n")
+    recipe = flow.load_recipe(tmp_path / "r.yml")
+    for name, text in (("a", "n\n1\n99\n"), ("b", "n\n2\n"), ("c", "n,more\n3,x\n")):
+        (logs / f"{name}.csv").write_text(text)
+        assert flow.prepare([str(logs)], into, recipe, settle=0)
+    raw, done = flow.places(into)
+    rows = rows_of(done).sort_by("n").to_pylist()
+    assert rows == [{"n": 1, "more": None}, {"n": 2, "more": None}, {"n": 3, "more": "x"}]
+    assert quarantine.entries(done)["count"].tolist() == [1], "set aside once, and counted in every version"
+    assert [one["rows"] for one in versions.history(done)["told"].iloc[0]["refused"]] == [1]
+    versions.compact(raw)
+    versions.rollback(raw, 1)
+    assert flow.commit(raw, done, recipe) is not None
+    assert rows_of(done)["n"].to_pylist() == [1]
+    assert list(flow.told(into, recipe)["versions"]["removed"]) == [0, 0, 0, 2]
+    assert list(flow.told(into, recipe)["versions"]["added"]) == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 import workbench as wb
 from workbench.errors import WorkbenchError
-from workbench.tables import delta, quarantine, versions
+from workbench.tables import delta, flow, quarantine, versions
 from workbench.tables.collect import collect
 
 SECRET = "s3cret-that-nobody-may-see"
@@ -152,6 +152,17 @@ def test_keys_in_the_environment_and_in_the_other_spelling(bucket, options, endp
         monkeypatch.setenv(name, value)
     assert delta.write(f"{top}/t", pa.table({"key": [2]})).version == 2
     assert keys_of(wb.open_table(f"{top}/t")) == [1, 2]
+
+
+def test_a_table_is_prepared_in_a_store(bucket, options, endpoint, monkeypatch, tmp_path):
+    top, store = bucket
+    fill(store, top)
+    (tmp_path / "prepare.yml").write_text("clean:\n  - unique: {key: key}\nkey: key\ncollect: {types: {ms: integer}}\n")
+    for name, value in (("KEY_ID", "me"), ("SECRET_ACCESS_KEY", SECRET), ("ENDPOINT_URL", endpoint)):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID" if name == "KEY_ID" else f"AWS_{name}", value)
+    found = flow.story(f"{top}/in", f"{top}/into", str(tmp_path / "prepare.yml"), settle=0)
+    assert list(found["versions"]["rows"]) == [8]
+    assert keys_of(wb.open_table(f"{top}/into/prepared")) == [1, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_a_store_that_is_not_there_is_told_without_its_keys(options):

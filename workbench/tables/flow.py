@@ -6,7 +6,9 @@ that a duplicate or a correction that comes a week later is seen; what was done 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ from workbench.errors import WorkbenchError, nearest
 from workbench.tables import clean, clean_rows, clean_steps, contract, contract_file, redact, redact_modes
 from workbench.tables.clean_spool import Spool
 from workbench.tables.kinds import plain_type
+from workbench.tables.source import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +109,9 @@ def prepare(
 
 
 def places(into: str | Path) -> tuple[str, str]:
-    """The folders of the raw and of the prepared table."""
-    return str(Path(into) / "raw"), str(Path(into) / "prepared")
+    """The folders or addresses of the raw and of the prepared table."""
+    top = str(into).rstrip("/")
+    return f"{top}/raw", f"{top}/prepared"
 
 
 def days_of(folder: str | Path) -> list[str]:
@@ -353,20 +357,46 @@ def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
         by = entries.groupby("reason", as_index=False)["count"].sum().rename(columns={"count": "rows"})
         frames["refused"] = pd.concat([by.assign(step="collect")[["step", "reason", "rows"]], frames["refused"]])
     numbers = list(made["version"])
-    compared = {b: versions.difference(done, a, b, key=recipe.key, show=1000) for a, b in pairwise(numbers)}
-    counts = [compared[v].counts if v in compared else {} for v in numbers]
+    newest = (
+        versions.difference(done, numbers[-2], numbers[-1], key=recipe.key, show=1000) if len(numbers) > 1 else None
+    )
+    known = {numbers[-1]: newest.counts} if newest is not None else {}
+    counts = [known.get(b) or _counts(done, a, b, recipe.key) for a, b in pairwise([None, *numbers])]
     frames["versions"] = made[["version", "time", "operation", "rows", "labels"]].assign(
         time=_when(made["time"]),
         added=[one.get("added", rows) for one, rows in zip(counts, made["rows"], strict=True)],
         removed=[one.get("removed", 0) for one in counts],
         changed=[one.get("changed", 0) for one in counts],
     )
-    newest = compared.get(numbers[-1]) if numbers else None
     changed = newest.changed if newest is not None else pd.DataFrame(columns=["column"])
     frames["changes"] = changed.groupby("column", as_index=False).size().rename(columns={"size": "values"})
     schema = newest.schema if newest is not None else pd.DataFrame(columns=["column", "change", "before", "after"])
     frames["schema"] = schema[schema["change"] != "same"] if len(schema) else schema
     return {name: frame.reset_index(drop=True) for name, frame in frames.items()}
+
+
+def _counts(done: str, old: int | None, new: int, key: Sequence[str]) -> Mapping[str, int]:
+    """How many rows two versions differ by; told once and kept beside the table, since neither of them changes."""
+    from workbench.tables import delta, versions
+    from workbench.tables.delta_files import put
+
+    if old is None:
+        return {}
+    at = delta.home(done)
+    path = f"{at.folder}/_workbench/differences/{old}-{new}-{digest(*key)}.json"
+    try:
+        with at.place.open(path) as file:
+            kept: dict[str, int] = json.loads(file.read())
+        return kept
+    except (OSError, ValueError):
+        pass
+    try:
+        counts = versions.difference(done, old, new, key=key, show=0).counts
+    except WorkbenchError:
+        return {}  # vacuumed
+    with contextlib.suppress(OSError):  # another process was first, or nothing may be written there
+        put(at.place, path, lambda file: file.write(json.dumps(counts).encode()))
+    return counts
 
 
 def _when(times: Any) -> list[str]:
