@@ -151,7 +151,7 @@ def test_cron_jobs_are_whole(text):
 
 def test_an_entry_with_cuda_claims_a_device(tmp_path):
     write_book(tmp_path / "toy.ipynb", begin='import workbench as wb\nrun = wb.begin("toy", globals())')
-    entries = {"a": {"cron": "0 1 * * *", "cluster": "cuda"}, "b": {"cron": "0 1 * * *"}}
+    entries = {"a": {"cron": "0 1 * * *", "cluster": "cuda"}, "b": {"cron": "0 1 * * *", "memory": "512MiB"}}
     told, _ = made(tmp_path, entries, "kubernetes")
     claim, first, second = [one for one in yaml.safe_load_all(told) if one]
     assert (claim["apiVersion"], claim["kind"]) == ("resource.k8s.io/v1", "ResourceClaimTemplate")
@@ -159,7 +159,12 @@ def test_an_entry_with_cuda_claims_a_device(tmp_path):
     pod = first["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": claim["metadata"]["name"]}]
     assert pod["containers"][0]["resources"]["claims"] == [{"name": "gpu"}]
-    assert "resourceClaims" not in second["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    pod = second["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert "resourceClaims" not in pod
+    assert pod["containers"][0]["resources"] == {
+        "requests": {"cpu": "1", "memory": "512Mi"},
+        "limits": {"memory": "512Mi"},
+    }
 
 
 def made(folder, entries, kind):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import resource
+
 import sqlalchemy as sa
 
 from tests.runs.conftest import write_book
+from workbench.runs.attempts import kind_of
 from workbench.runs.command import run_command
+from workbench.runs.execute import run_notebook
 from workbench.runs.ledger_tables import attempts, reading, windows
 from workbench.runs.scheduler import serve
 
@@ -14,6 +19,22 @@ BOOKS = {
     "hanging": "import time\ntime.sleep(600)",
     "full": "with open('/dev/full', 'w') as file:\n    file.write('x' * 100_000)",
 }
+
+
+def test_a_full_disk_is_told_at_its_cell_also_where_the_executed_notebook_itself_does_not_fit(tmp_path):
+    """Files of this process and its kernel may have 300 KB: as on a full disk, what is above is refused."""
+    book = write_book(tmp_path / "toy.ipynb", "print('before')", "print('x' * 2_000_000)", "print('after')")
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, kept[1]))
+    try:
+        record = run_notebook(book, {}, tmp_path / "runs")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert (record.status, record.error["name"], record.error["cell"]) == ("failed", "OSError", 4)
+    assert "File too large" in record.error["message"]
+    assert kind_of(record.error["name"], record.error["message"]) == "disk"
+    assert [one["status"] for one in record.told["cells"]] == ["good", "good", "good", "failed", "not run"]
+    assert json.loads((record.folder / "notebook.ipynb").read_text())["cells"]
 
 
 def test_failures_are_recorded_as_what_they_were_at_the_right_cell(scheduler, tmp_path):

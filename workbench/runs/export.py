@@ -190,7 +190,8 @@ def _entry(entry: Entry, runs: Path, kind: str) -> dict[str, Any]:
         "starting": 120 if entry.catch_up == "none" else 86_400,
         "whole": int((entry.timeout + 120) * (entry.retries.times + 1)),
         "shell": words,
-        "memory": f"{entry.memory // 2**20}Mi" if entry.memory else "8Gi",
+        "memory": f"{max(1, entry.memory // 2**20)}Mi" if entry.memory else "8Gi",
+        "asks": f"{max(1, entry.memory // 2**20)}Mi" if 0 < entry.memory < 2**31 else "2Gi",  # never above the limit
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.runs import warm
+from workbench.runs.records import write_whole
 
 NAME = "python3"
 ROOM = "wb-kernel-"
@@ -58,7 +59,7 @@ def start(environment: dict[str, str]) -> Kernel:
 
 
 def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, Any], bar: bool) -> None:
-    """Executes a notebook in a kernel by papermill, writing `output` after every cell.
+    """Executes a notebook in a kernel by papermill, writing `output` after every cell: the new one whole, or the old one stays.
 
     Raises papermill's error for a failing cell, nbclient's DeadKernelError (or what came of it) for a dead kernel.
     """
@@ -67,6 +68,7 @@ def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, 
     import papermill
     from jupyter_core.utils import run_sync
 
+    papermill.iorw.papermill_io.register(str(output), _Whole())
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is raised, and told in the record
     try:
         papermill.execute_notebook(
@@ -83,6 +85,22 @@ def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, 
             raise RuntimeError("Kernel died")
     finally:
         kernel.died = _death(kernel)
+
+
+class _Whole:
+    """How papermill writes the executed notebook: a full disk or a kill leaves what was there, and so the cell it came to."""
+
+    def write(self, text: str, path: str) -> None:
+        write_whole(Path(path), lambda aside: aside.write_text(text, encoding="utf-8"))
+
+    def read(self, path: str) -> str:
+        return Path(path).read_text(encoding="utf-8")
+
+    def listdir(self, path: str) -> list[str]:
+        return [str(one) for one in Path(path).iterdir()]
+
+    def pretty_path(self, path: str) -> str:
+        return path
 
 
 def _forked(pid: int) -> bool:
