@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
+from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import sqlalchemy as sa
 
 from tests.runs.conftest import write_book
-from workbench.runs.attempts import kind_of
+from workbench.runs.attempts import VARIABLE, kind_of
 from workbench.runs.command import run_command
 from workbench.runs.execute import run_notebook
 from workbench.runs.ledger_tables import attempts, reading, windows
 from workbench.runs.scheduler import serve
+from workbench.runs.times import moment_of
 
 BOOKS = {
     "greedy": "import numpy\nkept = [numpy.ones(50_000_000) for _ in range(100)]",  # 40 GB
@@ -35,6 +41,44 @@ def test_a_full_disk_is_told_at_its_cell_also_where_the_executed_notebook_itself
     assert kind_of(record.error["name"], record.error["message"]) == "disk"
     assert [one["status"] for one in record.told["cells"]] == ["good", "good", "good", "failed", "not run"]
     assert json.loads((record.folder / "notebook.ipynb").read_text())["cells"]
+
+
+def test_workers_of_a_run_that_is_killed_end_and_the_window_is_tried_again(scheduler, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    work = (
+        "from workbench.clusters import cluster as workers\nimport pathlib, time\nwith workers('processes', size=2):\n"
+    )
+    work += "    again = pathlib.Path('here').exists()\n    pathlib.Path('here').touch()\n    time.sleep(0 if again else 600)"
+    write_book(tmp_path / "many.ipynb", work)
+    entry = {"notebook": "many", "cron": "0 13 27 3 *", "retries": {"times": 1, "wait": "1s"}, "timeout": "900s"}
+    s = scheduler({"many": entry}, command=lambda *told: [*run_command(*told), "--no-report"], margin=900.0)
+    here = Path("here")
+    found = []
+
+    def over():
+        if here.exists() and s.active and not found:
+            (one,) = s.active.values()
+            found.extend(carrying(one.id))
+            os.killpg(one.pid, signal.SIGKILL)
+        return bool(found) and not s.active and s.clock.now() > moment_of("2026-03-27T13:30:00Z").timestamp()
+
+    serve(s, until=over)
+    assert len(found) >= 4  # the run, its kernel, two workers
+    assert not [one for one in found if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    with reading(s.engine) as c:
+        told = [
+            tuple(one) for one in c.execute(sa.select(attempts.c.state, attempts.c.kind).order_by(attempts.c.number))
+        ]
+    assert told == [("failed", "killed"), ("good", "")]
+
+
+def carrying(attempt):
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if attempt in one.environ().get(VARIABLE, "") and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 def test_failures_are_recorded_as_what_they_were_at_the_right_cell(scheduler, tmp_path):

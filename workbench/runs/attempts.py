@@ -237,11 +237,16 @@ DISK = (
 )
 
 
+DEAD = ("kernel died", "KilledWorker", "CommClosedError", "BrokenProcessPool")  # a process that the run needs is gone
+
+
 def kind_of(name: str, message: str) -> str:
     """The kind of a failure, by the name and the words of a record's error.
 
     >>> kind_of("MemoryError", ""), kind_of("OSError", "[Errno 28] No space left on device"), kind_of("KeyError", "'x'")
     ('memory', 'disk', 'error')
+    >>> kind_of("KilledWorker", "")
+    'died'
     """
     if name in ("timeout", "killed"):
         return name
@@ -254,7 +259,7 @@ def kind_of(name: str, message: str) -> str:
         return "memory"
     if any(one in message for one in DISK):
         return "disk"
-    return "died" if name == "kernel died" else "error"
+    return "died" if name in DEAD or "Nanny failed to start" in message else "error"
 
 
 def _tail(log: Path) -> str:
