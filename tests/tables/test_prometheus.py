@@ -237,6 +237,18 @@ def test_pods_that_share_a_gpu_share_its_use_and_energy_and_the_exporter_holds_n
         assert table["share"].to_pylist() == [share / 7]
 
 
+def test_impossible_times_and_text_are_no_traceback(tmp_path):
+    metric = {"__name__": "vllm:prompt_tokens_total", "model_name": "m\ud800"}
+    values = [[1e30, "1"], [START, "2"], [START + 60, "5"]]
+    (tmp_path / "odd.json").write_text(json.dumps({"data": {"result": [{"metric": metric, "values": values}]}}))
+    usage = read_served(tmp_path / "odd.json")
+    assert usage.table["input_tokens"].to_pylist() == [3]
+    assert usage.table["model"].to_pylist() == ["m?"]
+    assert usage.exceptions["reason"].to_pylist() == ["unreadable", "usage missing"]
+    page = text(tmp_path / "page.txt", 'vllm:prompt_tokens_total{model_name="m"} 3 99999999999999999999999\n')
+    assert read_metrics(page).table["time"].to_pylist() == [None]
+
+
 @pytest.mark.parametrize(
     ("value", "reason"), [("+Inf", "wrong type"), ("1e19", "wrong type"), ("-5", "negative count")]
 )

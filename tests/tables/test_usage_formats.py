@@ -368,6 +368,22 @@ def test_an_hours_cache_writes_are_part_of_all_writes_and_counted_once(tmp_path,
     assert usage.checks["tokens conserved"]
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"model": "gemini-2.5-pro", "usageMetadata": {"promptTokenCount": None, "candidatesTokenCount": 5,
+         "thoughtsTokenCount": 3, "cachedContentTokenCount": 7, "toolUsePromptTokenCount": 9}},
+        {"id": "g", "type": "GENERATION", "model": "m", "usageDetails": {"input": [], "input_x": 4, "input_cached_tokens": 700}},
+        {"id": "g", "type": "GENERATION", "model": "m\ud800", "usageDetails": {"input": "\ud800", "output": 1}},
+    ],
+)  # fmt: skip
+def test_nothing_is_added_to_an_input_that_was_not_said(tmp_path, record):
+    usage = read_usage(write(tmp_path / "log.jsonl", [record]))
+    assert (usage.table.num_rows, usage.aside.num_rows) == (0, 1)
+    assert usage.checks["tokens conserved"]
+    assert usage.checks["rows conserved"]
+
+
 def test_rules_that_names_or_rows_tell(tmp_path):
     google = "model,prompt_token_count,candidates_token_count,thoughts_token_count,tool_use_prompt_token_count\n"
     (tmp_path / "google.csv").write_text(google + "gemini-2.5-pro,1000,20,10,7\ngemini-2.5-pro,1000,20,30,0\n")

@@ -93,7 +93,7 @@ def _rows(priced: Any, labels: list[str], place: Any, part: slice, by: Sequence[
     columns["billed_micro"] = table.column("billed_micro_usd")
     first, whole = (np.asarray(table.column(name).to_numpy(), dtype="float64") for name in ("ttft_s", "duration_s"))
     with np.errstate(invalid="ignore"):
-        unknown = ~((first >= 0) & (whole >= first))
+        unknown = ~((first >= 0) & (whole >= first) & (whole < 1e9))  # of a request, not of thirty years
     for name, seconds in (("prefill_us", first), ("decode_us", whole - first)):
         columns[name] = pa.array(np.round(np.where(unknown, 0, seconds) * 1e6).astype("int64"), mask=unknown)
     return pa.table(columns)

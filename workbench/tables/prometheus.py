@@ -22,6 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.tables.source import Found, brief, locate
 from workbench.tables.usage import TIME, exceptions_table
 from workbench.tables.usage_records import SHOWN, content
+from workbench.tables.usage_values import spelled
 
 METRICS = pa.schema(
     [
@@ -37,6 +38,7 @@ METRICS = pa.schema(
 # DCGM's marks for blank, not found, not supported and not permitted, as its header has them. Those of 64-bit integers
 # (0x7ffffffffffffff0 to ...f3) are one number as doubles, which no other metric has; the others are blank for DCGM only.
 BLANK = 2.0**63
+FARTHEST = 9e12  # seconds since 1970 that microseconds in 64 bits hold
 BLANK_DCGM = ((2_147_483_632.0, 2_147_483_635.0), (140_737_488_355_328.0, 140_737_488_355_331.0))
 EXEMPLAR = re.compile(r"(?<=[\w.])\s+#\s+\{.*$")
 PARTS = ("_bucket", "_sum", "_count", "_total", "_created")
@@ -136,9 +138,9 @@ def _text(
         except (ValueError, IndexError, KeyError):
             broken.append(_broken(label, number, "line", bare))
             continue
-        stamp = None if one.timestamp is None else float(one.timestamp)
+        stamp = None if one.timestamp is None or not abs(float(one.timestamp)) < FARTHEST else float(one.timestamp)
         # Milliseconds in the text format, seconds in OpenMetrics: told apart by their size.
-        time = moment if stamp is None or not np.isfinite(stamp) else stamp * 1e3 if abs(stamp) < 1e8 else stamp
+        time = moment if stamp is None else stamp * 1e3 if abs(stamp) < 1e8 else stamp
         labels = json.dumps(one.labels, sort_keys=True)
         yield time, one.name, _kind(one.name, kinds), labels, float(one.value), label, number
 
@@ -199,12 +201,12 @@ def _series(one: Any, label: str, number: int, broken: list[dict[str, Any]]) -> 
     if not isinstance(names, dict) or not isinstance(pairs, list) or not pairs:
         broken.append(_broken(label, number, "series", one))
         return
-    metric = str(names.get("__name__", ""))
-    labels = json.dumps({str(key): str(value) for key, value in names.items() if key != "__name__"}, sort_keys=True)
+    metric = spelled(names.get("__name__", ""))
+    labels = json.dumps({spelled(key): spelled(value) for key, value in names.items() if key != "__name__"}, sort_keys=True)
     for pair in pairs:
         good = isinstance(pair, list) and len(pair) == 2
         time, value = (_number(pair[0]), _number(pair[1])) if good else (None, None)
-        if time is None or value is None or not np.isfinite(time):
+        if time is None or value is None or not abs(time) < FARTHEST:
             broken.append(_broken(label, number, metric, pair))
             continue
         yield time, metric, "", labels, value, label, number

@@ -161,7 +161,10 @@ def exceptions_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
             raise WorkbenchError(
                 f"an exception's reason is {one.get('reason')!r}: {nearest(str(one.get('reason')), REASONS)}"
             )
-    return pa.Table.from_pylist([{name: one.get(name) for name in EXCEPTIONS.names} for one in rows], EXCEPTIONS)
+    told = [{name: one.get(name) for name in EXCEPTIONS.names} for one in rows]
+    for one in told:  # half of a pair of surrogates is no text
+        one.update({k: v.encode("utf-8", "replace").decode() for k, v in one.items() if isinstance(v, str)})
+    return pa.Table.from_pylist(told, EXCEPTIONS)
 
 
 def _table(columns: Mapping[str, Iterable[Any]], schema: pa.Schema) -> pa.Table:

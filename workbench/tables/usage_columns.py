@@ -47,7 +47,7 @@ def canonical(
     for name in named.names("count", "audio_tokens"):
         heard, _, _ = counts(raw.columns[name])
         found.add(~found.aside & (heard > 0), "audio priced as text", name, heard)
-    added = _inclusive(tokens, total, raw.inclusive, found, units, named)
+    added = _inclusive(tokens, present, total, raw.inclusive, found, units, named)
     _usage_missing(present, total, text, found, named, units)
     times, ends, firsts = (_time(named, found, one, units) for one in ("time", "end_time", "first_token_time"))
     lasted = duration(named, found, times, ends, units, said_units, "duration")
@@ -136,7 +136,7 @@ def _tokens(named: Named, found: Found, form: str) -> tuple[dict[str, Values], d
         told, np.where(both >= hour, both - hour, both), tokens["cache_write_tokens"]
     )
     present["cache_write_tokens"] |= told
-    tokens["input_tokens"] = tokens["input_tokens"] + tokens.pop("tool_input_tokens")
+    tokens["input_tokens"] = tokens["input_tokens"] + np.where(present["input_tokens"], tokens.pop("tool_input_tokens"), 0)
     present.pop("tool_input_tokens")
     fresh = tokens.pop("uncached_input_tokens")
     parts = fresh + tokens["cached_input_tokens"] + tokens["cache_write_tokens"] + tokens["cache_write_1h_tokens"]
@@ -157,6 +157,7 @@ def _many(named: Named, found: Found) -> Values:
 
 def _inclusive(
     tokens: dict[str, Values],
+    present: dict[str, Values],
     total: Values | None,
     rule: bool | None,
     found: Found,
@@ -188,6 +189,7 @@ def _inclusive(
             outside, words = some, f"without {name}: {int(over.sum())} of {int(some.sum())} rows have more of them"
         if rule is False or (of_gemini and whole == "output_tokens"):
             outside, words = some & ~(told & (goal == sums)), f"without {name}, by the format's rule"
+        outside = outside & present[whole]  # nothing is added to what was not said
         tokens[whole] = np.where(outside, tokens[whole] + part, tokens[whole])
         units[whole] = (words + ": added" if outside.any() else f"with {name}") if words else f"with {name}"
     good = ~found.aside

@@ -316,8 +316,9 @@ def _by_class(told: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         if "audio" in last:
             row["langfuse.audio"] = row.get("langfuse.audio") or value
         before = out.get(f"langfuse.{name}")
-        whole = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (before or 0, value))
-        out[f"langfuse.{name}"] = value if before is None or not whole else before + value
+        numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in (before, value)]
+        wrong = value if numbers[0] else before  # is kept, for the reader to name
+        out[f"langfuse.{name}"] = value if before is None else before + value if all(numbers) else wrong
     return out
 
 

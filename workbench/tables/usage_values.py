@@ -63,9 +63,8 @@ def array(values: Sequence[Any] | pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def spelled(value: Any) -> str:
     """A value as text; objects and lists as JSON."""
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value).encode("utf-8", "replace").decode()
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
+    return text.encode("utf-8", "replace").decode()
 
 
 def texts(values: pa.Array) -> pa.Array:
