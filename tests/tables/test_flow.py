@@ -38,6 +38,9 @@ def test_the_truth_is_told(made):
     assert list(versions["added"].cumsum()) == list(versions["rows"])
     assert list(versions["changed"]) == [0, 12, 12], "repeated requests with a higher revision, twelve a day"
     assert set(told["changes"]["column"]) >= {"revision", "tokens"}
+    gone = truth["no_number"] + truth["unit"] + truth["model"]
+    said = f"Of {truth['rows']:,} collected rows **{left:,}** were kept, {gone} refused, and {truth['repeated']} repeat"
+    assert flow.words(told, str(folder / "into"))[0].startswith(said)
 
 
 def test_what_was_refused_can_be_looked_at(made):

@@ -311,10 +311,13 @@ def words(found: Mapping[str, pd.DataFrame], into: str) -> tuple[str, str]:
     steps, versions, personal = found["steps"], found["versions"], found["personal"]
     came = int(steps["rows_in"].iloc[0]) if len(steps) else 0
     last = versions.iloc[-1]
+    early = int(found["refused"].loc[found["refused"]["step"] == "collect", "rows"].sum())
+    late = int(found["refused"]["rows"].sum()) - early
+    kept = int(steps["rows_out"].iloc[-1]) if len(steps) else int(last["rows"])
     first = (
-        f"**{int(last['rows']):,}** of {came:,} collected rows are in version **{last['version']}**. "
-        f"{int(found['refused']['rows'].sum()):,} were refused, {int(steps['dropped'].sum()):,} repeat a row that is kept; "
-        f"{int(personal['findings'].sum()):,} pieces of personal data were taken out. No row is unaccounted for."
+        f"Of {came:,} collected rows **{kept:,}** were kept, {late:,} refused, and {int(steps['dropped'].sum()):,} repeat a row "
+        f"that is kept; {early:,} lines or files could not be collected. {int(personal['findings'].sum()):,} pieces of personal "
+        f"data were taken out. Version **{last['version']}** holds {int(last['rows']):,} rows."
     )
     second = (
         f"Approve it with `workbench versions {done} --label {last['version']} approved`, go back with "
