@@ -346,3 +346,27 @@ def test_a_file_that_was_only_touched_is_known_and_commits_nothing(folder, table
         os.utime(path, (1e9, 1e9))
     done = collect(folder, table, settle=0)
     assert (done.versions, set(outcome(done).values())) == ((), {"known"})
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "told"),
+    [
+        ("n.csv", b"\n\n\n", "no header line"),
+        ("n.csv.gz", gzip.compress(b"a,b\n" + b"1,x\n" * 5000)[:60], "n.csv.gz.*breaks off"),
+        ("n.jsonl", b'1\n"x"\nnull\n', "is a JSON object"),
+        ("n.json", b'{\n "a": 1\n}\n', "is a JSON object"),
+        ("n.json", b'[{"a": 1}]', "a JSON array"),
+    ],
+)
+def test_a_table_is_not_made_of_what_holds_no_row_and_why_is_told(folder, table, name, body, told):
+    (folder / name).write_bytes(body)
+    with pytest.raises(WorkbenchError, match=told):
+        collect(folder, table, settle=0)
+
+
+def test_a_header_without_rows_waits_for_them(folder, table):
+    (folder / "n.csv").write_text("a,b\n")
+    done = collect(folder, table, settle=0)
+    assert [(one["outcome"], one["reason"]) for one in done.told] == [("waiting", "it holds no row yet")]
+    (folder / "n.csv").write_text("a,b\n1,2\n")
+    assert collect(folder, table, settle=0).rows == 1

@@ -166,11 +166,13 @@ def _round(
     jobs, entries, asides = _jobs(found, record, asked, replays, told)
     if not jobs and not entries and not asides:
         return
+    young = {one.seen.name for one in jobs if one.seen.age < asked.settle}
     schema, problem = schema_of(at, jobs, asked)
     if schema is None:
         if problem or not jobs:
+            problem = problem or "; ".join(f"{one.source!r}: {one.reason}" for one in asides[:1])
             raise WorkbenchError(f"there is nothing yet to make {at.name!r} of: no file could be read; {problem}")
-        return _waiting(told)
+        return _waiting(told, young)
     rules = [] if rule or asked.required is None else [
         Entry("table", "required", detail=json.dumps({"columns": asked.required}))
     ]  # fmt: skip
@@ -199,13 +201,14 @@ def _round(
                 line["aside"] = line.get("aside", 0) + len(lines)
             entries, asides, rules = {}, [], []
             record = _record(at)
-    _waiting(told)
+    _waiting(told, young)
 
 
-def _waiting(told: dict[str, dict[str, Any]]) -> None:
-    for line in told.values():
+def _waiting(told: dict[str, dict[str, Any]], young: Collection[str]) -> None:
+    for name, line in told.items():
         if line["outcome"] == "taken" and not line["rows"] and not line.get("aside"):
-            line.update(outcome="waiting", reason="it is young, and nothing more of it is whole yet")
+            early = "it is young, and nothing more of it is whole yet"
+            line.update(outcome="waiting", reason=early if name in young else "it holds no row yet")
 
 
 def _record(at: Home) -> Record:

@@ -249,7 +249,9 @@ def schema_of(at: Home, jobs: Sequence[Job], asked: Asked) -> tuple[pa.Schema | 
         if job.seen.form != "json":
             has = {*intake_read.names_of(first), *(key for key, _ in job.seen.partitions)}
             must = has if must is None else must & has
-        for name, type_ in learned(first).items():
+        columns = learned(first)
+        problem = problem or ("" if columns else f"{job.seen.name!r}: none of its first lines is a JSON object")
+        for name, type_ in columns.items():
             types[name] = _wider(types.get(name, pa.null()), type_)
     if not types:
         return None, problem

@@ -33,7 +33,9 @@ def start(head: bytes, path: str, missing: tuple[str, ...], asked: Mapping[str, 
         raise WorkbenchError(f"{path!r} is not UTF-8 text: save it as UTF-8") from error
     bare = re.sub(r'"[^"]*"', "", line)
     delimiter = "\t" if re.search(r"\.tsv(\.\w+)?$", path) else max(DELIMITERS, key=bare.count)
-    names = [name.strip() for name in next(csv.reader(io.StringIO(line), delimiter=delimiter))]
+    names = [name.strip() for name in next(csv.reader(io.StringIO(line), delimiter=delimiter), [])]
+    if not names:
+        raise WorkbenchError(f"{path!r} has no header line, only empty ones: its first line names the columns")
     names = [name or f"unnamed_{index}" for index, name in enumerate(names)]
     for name in names:
         if names.count(name) > 1:
