@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,7 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.runs.conftest import stub
+from workbench.errors import WorkbenchError
 from workbench.runs.alerts import change_incident, finding, listed
+from workbench.runs.channels import send
 from workbench.runs.ledger_tables import deliveries, reading
 from workbench.runs.records import Record
 from workbench.runs.schedule import Rule
@@ -39,17 +42,31 @@ def hook():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.server.asked += 1
+            if self.server.how == "slow":
+                time.sleep(0.6)
+            if self.server.how == "cut":
+                return
+            if self.server.how == "elsewhere":
+                self.send_response(302)
+                self.send_header("Location", "/elsewhere")
+                self.end_headers()
+                return
             ready = self.server.asked > self.server.refuse
             if ready:
                 self.server.taken.append((dict(self.headers), json.loads(body)))
             self.send_response(200 if ready else 503)
             self.end_headers()
 
+        def do_GET(self):
+            self.server.asked += 1
+            self.send_response(200)
+            self.end_headers()
+
         def log_message(self, *_):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.taken, server.asked, server.refuse = [], 0, 0
+    server.taken, server.asked, server.refuse, server.how = [], 0, 0, ""
     with serving(server):
         yield server
 
@@ -119,7 +136,8 @@ def test_one_alert_an_incident_to_all_channels_retried_and_resolved(scheduler, h
         "a: failed",
         "resolved: a: failed",
     ]
-    assert len((s.runs / "alerts.jsonl").read_text().splitlines()) == 2
+    lines = [json.loads(line)["text"] for line in (s.runs / "alerts.jsonl").read_text().splitlines()]
+    assert ["alerts ack 1" in one for one in lines] == [True, False]  # what is over needs nobody
     with reading(s.engine) as c:
         rows = list(c.execute(sa.select(deliveries).order_by(deliveries.c.id)))
     assert {row.state for row in rows} == {"sent"}
@@ -142,6 +160,29 @@ def test_a_receiver_that_never_answers_is_given_up_and_that_is_recorded(schedule
     assert "503" in rows["team"].error
     (one,) = listed(s.engine)
     assert (one.sent, one.failed) == (1, 1)
+
+
+@pytest.mark.parametrize(("how", "told"), [("slow", "timed out"), ("elsewhere", "302"), ("cut", "closed")])
+def test_a_receiver_that_is_slow_sends_elsewhere_or_hangs_up_has_not_taken_it(hook, monkeypatch, how, told):
+    monkeypatch.setattr("workbench.runs.channels.TIMEOUT_S", 0.3)
+    hook.how = how
+    channel = {"webhook": f"http://127.0.0.1:{hook.server_port}/", "headers": {"X-Api-Key": "secret:env:HOOK"}}
+    monkeypatch.setenv("HOOK", "hunter2")
+    message = {"id": "i", "subject": "a", "text": "b"}
+    with pytest.raises(WorkbenchError, match=told) as error:
+        send(channel, message)
+    assert "hunter2" not in str(error.value)
+    assert hook.asked == 1  # nobody else was asked
+    hook.how = ""
+    send(channel, message)
+    assert len(hook.taken) == 1
+
+
+def test_what_a_notebook_says_is_no_markup_in_a_chat(hook):
+    send(
+        {"webhook": f"http://127.0.0.1:{hook.server_port}/"}, {"id": "i", "subject": "a & b", "text": "<!channel> x>1"}
+    )
+    assert hook.taken[0][1]["text"] == "*a &amp; b*\n&lt;!channel&gt; x&gt;1"
 
 
 def test_a_late_run_and_no_run_at_all_are_told_once(scheduler, hook, mailbox):

@@ -224,7 +224,8 @@ def message_of(
     lines.append(f"Window {window:%Y-%m-%d %H:%M %Z}, told {times.stamp(now)}.")
     link = page_link(schedule.link, entry, incident["run"])
     lines.append(link if link else f"Run: {incident['run'] or 'none was left'}")
-    lines.append(f"To say that you know: workbench alerts ack {incident['id']}")
+    if event != "resolved":
+        lines.append(f"To say that you know: workbench alerts ack {incident['id']}")
     return {
         "id": f"incident-{incident['id']}-{event.replace(' ', '-')}", "subject": subject, "text": "\n".join(lines),
         "incident": incident["id"], "event": event.split()[0], "entry": entry.name, "rule": rule.name,
@@ -276,11 +277,11 @@ def deliver(engine: sa.Engine, schedule: Schedule, now: float, folder: Path = Pa
         found = list(c.execute(sa.select(deliveries).where(deliveries.c.state == "due", deliveries.c.next_try <= now)))
     sent = failed = 0
     for one in found:
-        with engine.begin() as c:  # held for a minute, so that a second scheduler does not send it too
+        with engine.begin() as c:  # held for two minutes, so that a second scheduler does not send it too
             mine = deliveries.update().where(
                 deliveries.c.id == one.id, deliveries.c.state == "due", deliveries.c.next_try == one.next_try
             )
-            if not c.execute(mine.values(next_try=now + 60)).rowcount:
+            if not c.execute(mine.values(next_try=now + 120)).rowcount:
                 continue
         problem = _sent(schedule.channels, one, folder)
         tries = one.tries + 1
