@@ -143,6 +143,7 @@ def send(channel: Mapping[str, Any], message: Mapping[str, Any], folder: Path = 
 
 
 def _webhook(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> None:
+    from urllib.error import HTTPError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
     class Straight(HTTPRedirectHandler):
@@ -163,7 +164,11 @@ def _webhook(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path)
     }
     headers = {"Content-Type": "application/json", "User-Agent": "workbench", **told["headers"]}
     request = Request(str(told["webhook"]), json.dumps(body).encode(), headers, method="POST")
-    build_opener(Straight).open(request, timeout=TIMEOUT_S).close()  # its status is the answer
+    try:
+        build_opener(Straight).open(request, timeout=TIMEOUT_S).close()  # its status is the answer
+    except HTTPError as error:
+        error.close()
+        raise
 
 
 def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> None:

@@ -202,7 +202,9 @@ def _series(one: Any, label: str, number: int, broken: list[dict[str, Any]]) -> 
         broken.append(_broken(label, number, "series", one))
         return
     metric = spelled(names.get("__name__", ""))
-    labels = json.dumps({spelled(key): spelled(value) for key, value in names.items() if key != "__name__"}, sort_keys=True)
+    labels = json.dumps(
+        {spelled(key): spelled(value) for key, value in names.items() if key != "__name__"}, sort_keys=True
+    )
     for pair in pairs:
         good = isinstance(pair, list) and len(pair) == 2
         time, value = (_number(pair[0]), _number(pair[1])) if good else (None, None)

@@ -136,7 +136,9 @@ def _tokens(named: Named, found: Found, form: str) -> tuple[dict[str, Values], d
         told, np.where(both >= hour, both - hour, both), tokens["cache_write_tokens"]
     )
     present["cache_write_tokens"] |= told
-    tokens["input_tokens"] = tokens["input_tokens"] + np.where(present["input_tokens"], tokens.pop("tool_input_tokens"), 0)
+    tokens["input_tokens"] = tokens["input_tokens"] + np.where(
+        present["input_tokens"], tokens.pop("tool_input_tokens"), 0
+    )
     present.pop("tool_input_tokens")
     fresh = tokens.pop("uncached_input_tokens")
     parts = fresh + tokens["cached_input_tokens"] + tokens["cache_write_tokens"] + tokens["cache_write_1h_tokens"]
