@@ -279,3 +279,12 @@ def test_each_distance_tells_what_a_reader_needs():
         words = " ".join(one.__doc__.split())
         for wanted in (r"Range ", r"\b0\b", r"[Cc]ells", r"[Ee]mpty|left out", r"(18|19|20)\d\d\b"):
             assert re.search(wanted, words), (one.__name__, wanted)
+
+
+def test_an_empty_side_is_at_no_distance():
+    """NaN, whatever the distance and however few the cells."""
+    for cells in (1, 3):
+        some, none = np.ones(cells), np.zeros(cells)
+        for a, b in ((some, none), (none, some)):
+            told = [one(a, b) for one in (far.ks, far.psi_noise, far.hellinger, far.total_variation, far.l_infinity)]
+            assert np.isnan([*told, far.wasserstein(a, b, np.arange(cells)), far.jensen_shannon(a, b)]).all()

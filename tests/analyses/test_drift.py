@@ -181,3 +181,43 @@ def test_azure_traces(shared):
     told = drift.judge(drift.compare(old, new, name)).query("window == ''").set_index("column")
     assert told["ks"].round(4).to_dict()["GeneratedTokens"] == pytest.approx(0.8097, abs=5e-4)
     assert told.loc["ContextTokens", "ks"] == pytest.approx(0.3460, abs=5e-4)
+
+
+def test_segments_are_measured_over_the_cells_that_they_fill():
+    """Each segment as its rows alone would be, in blocks of windows however small."""
+    from workbench.analyses import compared
+
+    rng = np.random.default_rng(12)
+    n = 6_000
+    frame = pd.DataFrame({"at": pd.Timestamp("2026-03-01") + pd.to_timedelta(np.arange(n) % 6, unit="D"),
+                          "who": rng.choice(["a", "b", "rare"], n, p=[0.6, 0.37, 0.03])})  # fmt: skip
+    frame["x"] = rng.lognormal(0, 1, n) + 5 * (frame["who"] == "b")
+    frame["c"] = rng.choice(list("pqr"), n)
+    cube = wb.cube(frame, by=parts.axes("at", "D", "who"), of=["x", "c"])
+    side = sides.side("t", "")
+    old, new, name = sides.split(cube, None, side, side)
+    told = drift.compare(old, new, name).set_index(["segment", "column", "window"])
+    alone = wb.cube(frame[frame["who"] == "b"], by=parts.axes("at", "D"), of=["x", "c"], plan=cube)
+    old_b, new_b, _ = sides.split(alone, None, side, side)
+    want = drift.compare(old_b, new_b, name).set_index(["column", "window"])
+    same = told.loc["who=b"].reindex(want.index)
+    for metric in (
+        "ks",
+        "psi",
+        "wasserstein",
+        "cramer_von_mises",
+        "anderson_darling",
+        "hellinger",
+        "values_current",
+        "cells",
+    ):
+        assert same[metric].to_numpy(dtype=float) == pytest.approx(
+            want[metric].to_numpy(dtype=float), rel=1e-9, nan_ok=True
+        )
+    assert (same["edges"] == want["edges"]).all()
+    whole, compared.BLOCK = compared.BLOCK, 10
+    try:
+        again = drift.compare(old, new, name).set_index(["segment", "column", "window"])
+    finally:
+        compared.BLOCK = whole
+    pd.testing.assert_frame_equal(again, told)

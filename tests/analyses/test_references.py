@@ -8,7 +8,7 @@ import pytest
 
 import workbench as wb
 from workbench.analyses import drift, parts
-from workbench.analyses.lateness import late, windows
+from workbench.analyses.lateness import after_run, late, windows, words
 from workbench.analyses.references import alarms, beside, compare, reference_cube, settled
 from workbench.analyses.seasons import Asked, calendar, finer, places, plan
 
@@ -201,6 +201,45 @@ def test_late_rows_reopen_their_window_and_those_that_lean_on_it(fortnights):
     assert state.loc["2026-01-11T00:00:00Z"].tolist() == ["reference reopened"] * 2
     assert state.loc["2026-01-12T00:00:00Z"].tolist() == ["same", "reference reopened"]
     assert state.loc["2026-01-15T00:00:00Z"].tolist() == ["new"] * 2
+
+
+def test_a_run_knows_what_came_late_since_the_last_one(fortnights, tmp_path):
+    days = fortnights[fortnights["at"] < "2026-01-12"]
+    late_rows = days[days["at"].dt.day == 7][:5]
+    first = wb.cube(days, by=parts.axes("at", "D"), of="x")
+    path = tmp_path / "windows.json"
+    told = after_run(first, path)
+    assert set(told["state"]) == {"new"}
+    assert words(told) == ""
+    assert set(after_run(first, path)["state"]) == {"same"}
+    second = wb.add(first, wb.cube(late_rows, by=parts.axes("at", "D"), of="x", plan=first))
+    assert words(after_run(second, path)) == (
+        "Late data: 1 window was judged again since the last run: 2026-01-07 (5 rows more than when it was judged)."
+    )
+    assert words(after_run(second, path)) == ""
+    assert set(after_run(second, None)["state"]) == {"new"}
+    more = wb.cube(pd.concat([days, late_rows]).assign(y=1.0), by=parts.axes("at", "D"), of=["x", "y"])
+    assert set(after_run(more, path)["state"]) == {"same"}, "another column is no late row"
+    assert words(after_run(first, path)).endswith("2026-01-07 (5 rows fewer than when it was judged).")
+    assert after_run(wb.collapse(first, "window"), path).empty
+    path.write_text("[]")
+    with pytest.raises(wb.WorkbenchError, match="does not hold the windows of a run"):
+        after_run(second, path)
+
+
+def test_a_table_that_was_counted_otherwise_is_not_late():
+    """Other bins and another order of the same rows are the same windows; another value, or column, is told."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"at": pd.Timestamp("2026-03-01") + pd.to_timedelta(np.arange(9_000) % 3, unit="D"),
+                          "x": rng.lognormal(0, 2, 9_000), "c": rng.choice(list("abc"), 9_000)})  # fmt: skip
+    first = wb.cube(frame, by=parts.axes("at", "D"))
+    coarse = wb.cube(pd.DataFrame({"at": frame["at"][:3], "x": [1.0, 2.0, 3.0], "c": "a"}), by=parts.axes("at", "D"))
+    mixed = wb.cube(frame.sample(frac=1, random_state=1), by=parts.axes("at", "D"), plan=coarse)
+    assert len(first["bin_count"]) != len(mixed["bin_count"])
+    assert set(late(windows(first), windows(mixed))["state"]) == {"same"}
+    swapped = frame.assign(c=frame["c"].where(frame.index != 1, "c" if frame["c"][1] != "c" else "a"))
+    assert late(windows(first), windows(wb.cube(swapped, by=parts.axes("at", "D"))))["state"].tolist() == [
+        "same", "reopened", "same"]  # fmt: skip
 
 
 def test_corrected_values_reopen_a_window_too(fortnights):

@@ -27,6 +27,7 @@ ENDS = ("", "_noise", "_excess", "_p")
 SPAN = ("_low", "_high")  # the 95 % interval of the excess
 DISTANCES = ("ks", "psi", "jensen_shannon", "total_variation", "wasserstein")
 MORE = ("wasserstein_scaled", "hellinger", "l_infinity", "cramer_v", "cramer_von_mises", "anderson_darling")
+BLOCK = 2_000_000  # counts that are compared at once
 ORDERED = (
     "ks",
     "wasserstein",
@@ -119,11 +120,31 @@ def _with_total(counts: Any, size: int) -> Any:
     return table if table.shape[-1] == size else np.column_stack([table, table.sum(-1)])
 
 
-def _segments(pair: Pair, names: list[str]) -> dict[str, tuple[Any, Any]]:
-    """Counts of the reference's windows and of the current ones (all together last in both), by segment."""
-    cells = len(pair.at)
-    old, new = pair.old.stacked(cells), pair.new.stacked(cells)
-    return {name: (old[name], new[name]) for name in names if name in old and name in new}
+def _segments(pair: Pair, names: list[str]) -> dict[str, tuple[Any, ...]]:
+    """Of every segment: the cells that hold anything (their place in `pair.at`), and a table of each side's windows over
+    them as three arrays (window, place among these cells, count)."""
+    old, new, told = pair.old.filled(), pair.new.filled(), {}
+    for name in names:
+        if name not in old or name not in new:
+            continue
+        cells = np.concatenate([old[name][1], new[name][1]]).astype("int64")
+        used, place = np.unique(cells, return_inverse=True)
+        split = len(old[name][1])
+        sides = [
+            (window, at, count) for (window, _, count), at in ((old[name], place[:split]), (new[name], place[split:]))
+        ]
+        told[name] = (used, *sides)
+    return told
+
+
+def _dense(side: tuple[Any, Any, Any], cube: xr.Dataset, cells: int) -> Any:
+    """Counts of a segment's windows over its cells and, where there are windows, of all of them together last."""
+    window, place, count = side
+    across = cube.sizes[WINDOW] if WINDOW in cube.dims else 1
+    table = (
+        np.bincount(window * cells + place, count, minlength=across * cells).astype("float64").reshape(across, cells)
+    )
+    return np.vstack([table, table.sum(0)]) if WINDOW in cube.dims else table
 
 
 def changed(extra: str, k: Any, total: Any, part: Any, rows: Any) -> dict[str, Any]:
@@ -145,36 +166,39 @@ def measured(name: str, value: Any, noise: Any, p: Any, error: Any = np.nan) -> 
             f"{name}_p": p}  # fmt: skip
 
 
-def _compared(pair: Pair, counts: tuple[Any, Any] | None, size: int, least: int, compat: str) -> dict[str, Any]:
+def _compared(pair: Pair, counts: tuple[Any, ...] | None, size: int, least: int, compat: str) -> dict[str, Any]:
     """Every distance of one column in one segment, and the main one under the name "distance"."""
     text, why = pair.kind == "text", pair.why
     metric = "total_variation" if text else "ks"
-    a, b, chunks = np.zeros(1), np.zeros((size, 1)), np.zeros((1, 1))
-    if counts is not None:
-        chunks, a, b = counts[0][:-1] if len(counts[0]) > 1 else counts[0], counts[0][-1], counts[1]
+    a, b, chunks, at = np.zeros(1), np.zeros((size, 1)), np.zeros((1, 1)), np.zeros(1)
+    if counts is not None and len(counts[0]):
+        at = pair.at[counts[0]]
+        old, b = (_dense(side, one.cube, len(at)) for side, one in zip(counts[1:], (pair.old, pair.new), strict=True))
+        chunks, a = old[:-1] if len(old) > 1 else old, old[-1]
     told: dict[str, Any] = {"metric": metric, "values_reference": a.sum(), "values_current": b.sum(-1)}
     told |= dict.fromkeys(OUTSIDE, np.nan)
     few = np.minimum(a.sum(), told["values_current"])
     if counts is not None and a.sum():
-        told |= outside(a, b, pair.at == OTHER if text else None)
+        told |= outside(a, b, at == OTHER if text else None)
     if compat:
-        at = None if text else pair.at
         seen = told["values_current"] > 0
-        told |= other_tools.columns(compat, chunks, b, at, seen if not why else np.zeros(size, dtype=bool))
+        told |= other_tools.columns(
+            compat, chunks, b, None if text else at, seen if not why else np.zeros(size, dtype=bool)
+        )
     told |= {"cells": 0, "edges": "", "cells_few": 0, "edges_few": ""}
     groups = None
     if not why and a.sum() and b.sum():
         if text:
-            told["cells"], told["edges"] = edges_of_text(pair.at[frequent(a, b[-1])])
+            told["cells"], told["edges"] = edges_of_text(at[frequent(a, b[-1])])
             told["cells_few"], told["edges_few"] = told["cells"], told["edges"]
         else:
             groups = far.equal_parts(a)
-            told["cells"], told["edges"] = edges_of_numbers(pair.at)
-            told["cells_few"], told["edges_few"] = edges_of_numbers(pair.at, groups)
+            told["cells"], told["edges"] = edges_of_numbers(at)
+            told["cells_few"], told["edges_few"] = edges_of_numbers(at, groups)
     if text and not why:
-        a, b, why = pooled(a, b, pair.at == OTHER)
+        a, b, why = pooled(a, b, at == OTHER)
     usable = not why and a.sum() and b.sum()
-    told |= measures(a, b, None if text else pair.at, groups) if usable else {}
+    told |= _in_blocks(a, b, None if text else at, groups) if usable else {}
     for name in (f"{one}{end}" for one in (*DISTANCES, *MORE) for end in (*ENDS, *SPAN)):
         told.setdefault(name, np.nan)
     told["why"] = [why or ("" if n >= least else f"only {n:.0f} values, {least} needed") for n in few]
@@ -182,6 +206,13 @@ def _compared(pair: Pair, counts: tuple[Any, Any] | None, size: int, least: int,
     for end in (*ENDS, *SPAN):
         told[f"distance{end}"] = np.where(told["evaluated"], told[f"{metric}{end}"], np.nan)
     return told
+
+
+def _in_blocks(a: Any, b: Any, at: Any, groups: Any) -> dict[str, Any]:
+    """`measures`, of so many windows at a time that their tables stay small."""
+    step = max(1, BLOCK // max(1, len(a)))
+    parts = [(measures(a, b[i : i + step], at, groups), len(b[i : i + step])) for i in range(0, len(b), step)]
+    return {key: np.concatenate([np.broadcast_to(part[key], (size,)) for part, size in parts]) for key in parts[0][0]}
 
 
 def outside(reference: Any, current: Any, other: Any = None) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def wasserstein(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayL
     """
     p, q = _shares(reference, current)
     gaps = _gaps(at, p.shape[-1])
-    return (np.abs(np.cumsum(p, -1) - np.cumsum(q, -1))[..., :-1] * gaps).sum(-1)
+    found = (np.abs(np.cumsum(p, -1) - np.cumsum(q, -1))[..., :-1] * gaps).sum(-1)
+    return np.where(np.isnan(p[..., 0] + q[..., 0]), np.nan, found)  # a side is empty, also with a single cell
 
 
 def wasserstein_noise(reference: npt.ArrayLike, current: npt.ArrayLike, at: npt.ArrayLike) -> Floats:

@@ -230,9 +230,9 @@ def after_run(
     return states
 
 
-def beside(folder: Path, about: str) -> Path:
-    """The file of the states of what is watched, in the folder of a notebook's runs."""
-    return folder / f"incidents-{_name(about, '')}.json"
+def beside(folder: Path, about: str, what: str = "incidents") -> Path:
+    """The file of the states of what is watched (or of `what` else is known of it), in the folder of a notebook's runs."""
+    return folder / f"{what}-{_name(about, '')}.json"
 
 
 def save(states: pd.DataFrame, path: str | Path) -> Path:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from workbench.analyses.parts import WINDOW, groups, window_labels
+from workbench.analyses.parts import WINDOW, groups, say_window, window_labels
 from workbench.errors import WorkbenchError
 
 MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9))  # odd numbers that spread bits (splitmix64)
@@ -35,22 +39,79 @@ def windows(cube: xr.Dataset) -> pd.DataFrame:
     return table[table["rows"] > 0].reset_index(drop=True)
 
 
+def after_run(cube: xr.Dataset, path: Path | None) -> pd.DataFrame:
+    """`late` since the last run, which left its `windows` at `path`; leaves those of this run there. All "new" at first.
+
+    path: None keeps nothing. Where the last run had other columns only the numbers of rows are compared. A cube without
+    windows gives no rows. Raises WorkbenchError for a file that holds something else.
+    """
+    if WINDOW not in cube.dims:
+        return pd.DataFrame(
+            {name: pd.Series(dtype=object) for name in ("window", "rows_before", "rows", "state", "words")}
+        )
+    now, columns = windows(cube), sorted(str(one) for one in cube["column"].values)
+    before, known = now[:0], columns
+    if path is not None and path.is_file():
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            before, known = pd.DataFrame(told["windows"], columns=now.columns), list(told["columns"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorkbenchError(
+                f"{path} does not hold the windows of a run ({type(error).__name__}); move it away to start from none"
+            ) from None
+    if path is not None:
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"format": 1, "columns": columns, "windows": now.to_dict("records")}, file)
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    if known != columns:
+        before, now = (one.assign(digest=one["rows"].astype(str)) for one in (before, now))
+    return late(before, now)
+
+
+def words(found: pd.DataFrame, most: int = 3) -> str:
+    """Which windows were judged again, in a sentence; "" where none was. found: `late`."""
+    again = found[found["state"] == "reopened"]
+    if again.empty:
+        return ""
+    shown = again[::-1].head(most).itertuples()
+    said = "; ".join(f"{say_window(one.window)} ({one.words.removeprefix('judged again: ')})" for one in shown)
+    rest = f"; and {len(again) - most} more" if len(again) > most else ""
+    count = "1 window was" if len(again) == 1 else f"{len(again)} windows were"
+    return f"Late data: {count} judged again since the last run: {said}{rest}."
+
+
 def _counted(cube: xr.Dataset) -> list[tuple[Any, ...]]:
-    """Flat groups, and 64-bit numbers that say what was counted there: cells of columns, bins, values of text."""
+    """Flat groups, and 64-bit numbers that say what was counted there: cells of columns, ranges, sums, values of text.
+
+    Nothing that depends on how the bins were cut or in which order rows came: another run may have counted otherwise.
+    """
     rows, columns = cube["count"].values.ravel(), cube.sizes["column"]
     flat = np.flatnonzero(rows)  # cells without rows come and go with the labels of other windows
     found: list[tuple[Any, ...]] = [(flat, rows[flat].astype("uint64"))]
     for i in range(columns):
         told = [cube[name].values.reshape(-1, columns)[flat, i] for name in ("values", "missing", "nan", "infinite")]
-        found.append((flat, np.full(len(flat), i, "uint64"), *(one.astype("uint64") for one in told)))
-    whole = [cube[f"{kind}_{key}"].values for kind in ("bin", "top") for key in ("group", "column", "count")]
-    low = np.ascontiguousarray(cube["bin_min"].values).view("uint64")
+        ends = [np.nan_to_num(cube[name].values.reshape(-1, columns)[flat, i]) for name in ("min", "max", "sum")]
+        ends[2] = _rounded(ends[2])
+        found.append((flat, np.full(len(flat), i, "uint64"), *(one.astype("uint64") for one in told),
+                      *((one.astype("float64") + 0.0).view("uint64") for one in ends)))  # fmt: skip
+    group, column, count = (cube[f"top_{key}"].values for key in ("group", "column", "count"))
     values = cube["top_value"].values.tolist()
     words = {one: zlib.crc32(str(one).encode()) for one in set(values)}
     text = np.array([words[one] for one in values], "uint64")
-    for (group, column, count), value in ((whole[:3], low), (whole[3:], text)):
-        found.append((group.astype("int64"), column.astype("uint64"), value, count.astype("uint64")))
+    whole = ~(cube["top_lost"].values.reshape(-1, columns)[group, column] > 0) if len(group) else np.zeros(0, bool)
+    found.append(
+        tuple(one[whole] for one in (group.astype("int64"), column.astype("uint64"), text, count.astype("uint64")))
+    )
     return found
+
+
+def _rounded(x: Any) -> Any:
+    """Numbers to eight digits, which the order of adding does not change."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        unit = 10.0 ** (np.floor(np.log10(np.abs(x))) - 7)
+        return np.where(np.isfinite(unit) & (unit > 0), np.round(x / unit), x)
 
 
 def late(before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:

@@ -40,6 +40,23 @@ class Counts:
         table = np.bincount(flat, self.count[use], minlength=across * cells).astype("float64").reshape(across, cells)
         return np.vstack([table, table.sum(0)])
 
+    def filled(self) -> dict[str, tuple[Any, Any, Any]]:
+        """Window, cell and count of what is filled in every segment, by the segment's name."""
+        places = groups(self.cube)
+        window = places[WINDOW][self.group] if WINDOW in places else np.zeros(len(self.group), dtype="int64")
+        told = {}
+        for cut in levels(self.cube):
+            if not cut:
+                told[""] = (window, self.cell, self.count)
+                continue
+            labels, place = self.cube[cut[0]].values, places[cut[0]][self.group]
+            order = np.argsort(place, kind="stable")
+            ends = np.searchsorted(place[order], np.arange(len(labels) + 1))
+            for i, label in enumerate(labels):
+                at = order[ends[i] : ends[i + 1]]
+                told[segment_name(cut, [label])] = (window[at], self.cell[at], self.count[at])
+        return told
+
     def stacked(self, cells: int) -> dict[str, Any]:
         """`counts` of every segment at once, by the segment's name."""
         places = groups(self.cube)

@@ -33,12 +33,13 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def axes(time: str, every: str, by: str | Sequence[str] = "") -> list[object]:
-    """The axes of a notebook's cube: windows of `every` over the column `time` ("" for none), then the categories."""
+def axes(time: str, every: str, by: str | Sequence[str] = "", zone: str = "UTC") -> list[object]:
+    """The axes of a notebook's cube: windows of `every` over the column `time` ("" for none) by the clock of `zone`, then the
+    categories."""
     from workbench.cubes import Category, Period
 
     categories = names(by) if isinstance(by, str) else list(by)
-    first = [Period(time, every, name=WINDOW)] if time else []
+    first = [Period(time, every, zone, name=WINDOW)] if time else []
     return [*first, *(Category(name) for name in categories)]
 
 

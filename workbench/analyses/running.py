@@ -140,14 +140,16 @@ def between(
     counted = [
         np.asarray(sums.counts[end] - sums.counts[start], dtype="float64") for start, end in ((i0, i1), (j0, j1))
     ]
+    share: dict[str, Any] = {}  # of all columns at once
+    for which, extra in enumerate(EXTRA):
+        share |= changed(extra, lost[0][..., which], rows[0][:, None], lost[1][..., which], rows[1][:, None])
     told = []
     for place, column in enumerate(sums.columns):
         text = sums.kinds[place] == "text"
         one: dict[str, Any] = {"window": "", "reference": f"{reference[0]}/{reference[1]}", "reference_kind": "span",
                                "segment": sums.segments, "column": column, "kind": sums.kinds[place],
                                "rows_reference": rows[0], "rows_current": rows[1]}  # fmt: skip
-        for which, extra in enumerate(EXTRA):
-            one |= changed(extra, lost[0][:, place, which], rows[0], lost[1][:, place, which], rows[1])
+        one |= {name: value[:, place] for name, value in share.items()}
         one["missing_evaluated"] = (rows[0] >= least) & (rows[1] >= least)
         told.append(one | _column(sums, place, counted, text, least))
     frame = pd.DataFrame({key: _stacked([one[key] for one in told], len(sums.segments)) for key in told[0]})
