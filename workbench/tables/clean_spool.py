@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 Values = np.ndarray[Any, Any]
-HELD_BYTES = 64 << 20  # of rows that wait in memory
-HELD_ROWS = 1 << 21  # whose marks do
+HELD_BYTES = 32 << 20  # of rows that wait in memory
+HELD_ROWS = 1 << 19  # whose marks do
 SHARES = 64
 SEEDS = ("0123456789123456", "workbench-rows-2")
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
