@@ -71,6 +71,7 @@ def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     }
     environment = {**os.environ, **own, "PYTHONPATH": str(ROOT), "HOME": str(room)}
     environment.pop("WORKBENCH_RUNS", None)
+    environment["WORKBENCH_USERS"] = str(room / "nobody.json")
     code = "from jupyterlab.labapp import main; main()"
     command = [sys.executable, "-c", code, "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
     config = ROOT / "templates" / "jupyter_server_config.py"
@@ -155,3 +156,30 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path):
     with pytest.raises(WorkbenchError, match="wanted int"):
         run_job(tmp_path / "toy.ipynb", "toy.ipynb", {"count": "many"}, tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def good(room: Path) -> int:
+    return sum(one.status == "good" for one in list_runs(room / "runs", "toy"))
+
+
+@pytest.mark.pages
+def test_in_a_browser_the_dialog_makes_a_run_and_the_tile_opens_the_dashboards(browser, lab):
+    url, room = lab
+    before = good(room)
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(f"{url}/lab/tree/toy.ipynb?token=t&reset")
+    page.click("[data-command='scheduling:create-from-notebook'], [title*='notebook job' i]", timeout=90_000)
+    page.click("button >> text=Create", timeout=30_000)
+    end = time.monotonic() + 90
+    while good(room) <= before:
+        assert time.monotonic() < end
+        page.wait_for_timeout(300)
+    page.click("[data-command='launcher:create'], [title^='New Launcher']")
+    with context.expect_page() as opened:
+        page.click(".jp-LauncherCard:has-text('Dashboards')", timeout=30_000)
+    shown = opened.value
+    shown.wait_for_selector("body[data-ready]", timeout=90_000)
+    assert shown.url == f"{url}/workbench/"
+    assert "1 good" in shown.inner_text("main")
+    context.close()

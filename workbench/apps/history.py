@@ -131,7 +131,7 @@ def spark(values: Sequence[float], unit: str = "") -> Markup:
     if len(values) < 2:
         return Markup("")
     low, high = min(values), max(values)
-    wide, tall, edge = 96.0, 20.0, 2.5
+    wide, tall, edge = 72.0, 20.0, 2.5
     step = (wide - 2 * edge) / (len(values) - 1)
     places = [
         (edge + n * step, tall / 2 if high == low else tall - edge - (v - low) / (high - low) * (tall - 2 * edge))
@@ -142,7 +142,7 @@ def spark(values: Sequence[float], unit: str = "") -> Markup:
     words = f"over {len(values)} runs: from {first} to {last}{' ' + unit if unit else ''}"
     words += ", always the same" if high == low else f", between {shell.number(low)} and {shell.number(high)}"
     return Markup(
-        '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 96 20" width="96" height="20">'
+        '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 72 20" width="72" height="20">'
         '<polyline points="{}"/><circle cx="{:.1f}" cy="{:.1f}" r="2.2"/></svg>'
     ).format(words, line, *places[-1])
 

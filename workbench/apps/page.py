@@ -173,7 +173,13 @@ def _picture(key: str, view: Any, views: dict[str, Any], models: dict[str, Any] 
     if models is None:
         return {"kind": "picture", "key": key, "height": _asked_height(view)}
     models[key] = snapshot.drawing(view)
-    return {"kind": "picture", "key": key, "height": snapshot.height(models[key]), "width": snapshot.needs(models[key])}
+    size = {"height": snapshot.height(models[key]), "width": snapshot.needs(models[key])}
+    return {
+        "kind": "picture",
+        "key": key,
+        **size,
+        **({"answers": True} if hasattr(view, "traverse") and _answers(view) else {}),
+    }
 
 
 def _asked_height(view: Any) -> int:

@@ -38,7 +38,7 @@ def sign_in_address(handler: Any) -> str:
 
 def dressed(handler: Any, page: str, record: Record | None = None) -> str:
     """A page as it is sent: its addresses under the prefix, in its bar who reads it, and what may be done with the run."""
-    reader: Reader | None = handler.reader
+    reader: Reader | None = getattr(handler, "reader", None)  # none yet for what is refused at the door
     if reader is not None and reader.name:
         token = handler.xsrf_token.decode()
         page = page.replace("</header>", bar(reader, token) + "</header>", 1)

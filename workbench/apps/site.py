@@ -102,13 +102,15 @@ def listing_of(runs: Path) -> Listing:
 
 
 def index(site: Site, leaf: str = "", *, now: datetime | None = None) -> str:
-    """The index: every notebook with its question, state, figures, age and next run; newest run first, then those without.
+    """The index: every notebook with its question, state, figures, age and next run; what failed or is late comes first,
+    then what is to be looked at, each with the newest run first; those without a run come last.
 
     `leaf` is what a link to a folder ends with: nothing on a server, `index.html` in files.
     """
     names = site.names()
     planned, problem = due(site.notebooks, site.runs, now or datetime.now(UTC))
     entries = [_entry(site, name, planned.get(name)) for name in names]
+    entries.sort(key=lambda entry: {"bad": 0, "warn": 1}.get(entry["state"]["colour"], 2))
     return _render(
         "index.html",
         0,

@@ -38,6 +38,8 @@ DRAWN = 50  # rows of a map or bars that are drawn readably; a picture of more s
 
 def neutral(plot: Any, element: Any) -> None:
     """A HoloViews hook: transparent background, grey text, faint grid, whatever the page's look is."""
+    from bokeh.models import NoOverlap
+
     figure = plot.state
     figures = [child[0] for child in figure.children] if hasattr(figure, "children") else [figure]
     for one in figures:
@@ -58,6 +60,8 @@ def neutral(plot: Any, element: Any) -> None:
             axis.major_tick_line_color = TEXT
             axis.major_tick_line_alpha = 0.4
             axis.minor_tick_line_color = None
+            if type(axis).__name__ == "DatetimeAxis":  # beside another run's, or on a phone, there is room for a few
+                axis.major_label_policy = NoOverlap(min_distance=8)
         for grid in one.grid:
             if grid.grid_line_color is not None:  # None: the picture asked for no grid
                 grid.grid_line_color = GRID
