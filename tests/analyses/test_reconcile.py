@@ -156,5 +156,7 @@ def test_lines_without_a_currency_are_in_no_sum_and_times_may_be_spelled_in_seve
     assert reconcile.foreign(told)["currency"].tolist() == ["(not said)"]
     assert told["start"].nunique() == 1
     assert reconcile.bill_lines(pd.DataFrame([one]))["micro"].tolist() == [0]
+    with pytest.raises(WorkbenchError, match="no amount of a bill"):
+        reconcile.bill_lines(rows.assign(BilledCost="9" * 30))
     with pytest.raises(WorkbenchError, match="row 1 of the bill has the start 'soon'"):
         reconcile.bill_lines(rows.assign(ChargePeriodStart="soon"))

@@ -88,6 +88,8 @@ def test_several_gpus_of_one_claim_are_counted(tmp_path):
     found = read_gpu_hours(tmp_path / "jobs.csv")
     assert found.table["allocated_hours"].to_pylist() == [8, 0, 3]
     assert reasons(found) == [(4, "wrong type", "gpus")]
+    (tmp_path / "long.csv").write_text("start,gpu_hours\n2026-03-02,1e30\n")
+    assert reasons(read_gpu_hours(tmp_path / "long.csv")) == [(1, "wrong type", "hours")]
     (tmp_path / "slices.csv").write_text("start,end,slices\n2026-03-02,2026-03-03,9\n")
     assert reasons(read_gpu_hours(tmp_path / "slices.csv")) == [(1, "wrong type", "share")]
     (tmp_path / "shares.csv").write_text("start,end,share\n2026-03-02,2026-03-03,2\n2026-03-02,2026-03-03,0.5\n")

@@ -22,6 +22,7 @@ from workbench.errors import WorkbenchError
 
 NO_MODEL = "(no model)"
 ANY = "(any)"
+MOST = 10**24  # picodollars: a trillion dollars
 UNSAID = "(not said)"  # a currency
 KEYS = ["period", "model", "class"]
 PARTS = ("quantity", "price", "not usage", "rest")
@@ -88,6 +89,10 @@ def _line(one: Mapping[str, Any], number: int, models: Sequence[str]) -> tuple[A
         pico = int((Decimal(str(amount if amount is not None else 0)) * PICO).to_integral_value())
     except InvalidOperation as error:
         raise WorkbenchError(f"BilledCost of row {number} of the bill is {amount!r}; wanted a number") from error
+    if abs(pico) >= MOST:
+        raise WorkbenchError(
+            f"BilledCost of row {number} of the bill is {amount}, which is no amount of a bill; mend the source"
+        )
     details = _json(one.get("SkuPriceDetails"))
     words = " ".join(
         str(one.get(name) or "") for name in ("SkuMeter", "SkuId", "SkuPriceId", "ChargeDescription", "ResourceId")

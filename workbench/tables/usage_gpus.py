@@ -247,7 +247,7 @@ def _kind(named: Named) -> pa.Array:
 
 
 def _moments(value: Values) -> pa.Array:
-    gone = np.isnan(value)
+    gone = ~(np.abs(value) < 9.2e18)
     return pa.array(np.where(gone, 0, value).astype(np.int64), mask=gone).cast(pa.timestamp("us", "UTC"))
 
 
