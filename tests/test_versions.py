@@ -44,7 +44,6 @@ def test_every_library_that_the_package_imports_is_asked_for():
     }
     bring = {"cupy", "pylibcudf", "pynvml", "rmm"}  # by cudf and dask-cuda, at the versions that fit them
     bring |= {"IPython"}  # imported only where a notebook's kernel already has it
-    bring |= {"presidio_analyzer"}  # names of people: a library the user brings; the error says how to install it
     modules = {module for module, wheels in packages_distributions().items() if asked & {one.lower() for one in wheels}}
     modules |= {name.replace("-", "_").removesuffix("_cu13") for name in asked} | set(sys.stdlib_module_names) | bring
     for path in sorted((ROOT / "workbench").rglob("*.py")):

@@ -22,7 +22,7 @@ def engine() -> Any:
         from presidio_analyzer import AnalyzerEngine
     except ImportError:
         raise WorkbenchError(
-            "names of people are found by Presidio, which is not installed: pip install presidio-analyzer, then "
+            "names of people are found by Presidio, which is not installed: pip install 'workbench[names]', then "
             "python -m spacy download en_core_web_lg; without it leave `names` out"
         ) from None
     return AnalyzerEngine()
