@@ -1,6 +1,6 @@
 """How quickly pages come, answer and go, measured in Chromium without a network.
 
-    python -m benchmarks.pages [--runs DIR] [--notebook NAME] [--sessions 50]
+    python -m benchmarks.pages [--runs DIR] [--notebook NAME] [--sessions 50] [--out benchmarks/PAGES.md]
 
 Without `--runs` a table of 400 days is written and the drift notebook is run over it. Printed are, as medians of several
 loads in a fresh browser profile: first paint and drawn pictures of the published page, the live page ready, one step of a
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import io
 import json
 import os
 import statistics
@@ -51,7 +53,40 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, help="a folder of runs; without one a table of 400 days is run")
     parser.add_argument("--notebook", default="drift", help="whose page is measured (drift)")
     parser.add_argument("--sessions", type=int, default=50, help="live sessions at once (50)")
+    parser.add_argument("--out", type=Path, help="also write what is printed into this page")
     chosen = parser.parse_args()
+    both = Both()
+    with contextlib.redirect_stdout(both):
+        measure(chosen)
+    if chosen.out:
+        chosen.out.write_text(page(both.kept.getvalue()), encoding="utf-8")
+    return 0
+
+
+class Both(io.TextIOBase):
+    """Prints, and keeps what was printed."""
+
+    def __init__(self) -> None:
+        self.out, self.kept = sys.stdout, io.StringIO()
+
+    def write(self, text: str) -> int:
+        self.out.write(text)
+        self.out.flush()
+        return self.kept.write(text)
+
+
+def page(printed: str) -> str:
+    """What was printed as a page that says when, where and by which command."""
+    from benchmarks.run import machine
+
+    on = ", ".join(f"{name} {value}" for name, value in machine().items())
+    when = time.strftime("%Y-%m-%d")
+    command = " ".join(["python -m benchmarks.pages", *sys.argv[1:]])
+    return f"# Pages\n\nWritten by `{command}`; do not edit.\n{when}: {on}.\n\n```\n{printed}```\n"
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    """Every figure, printed."""
     with tempfile.TemporaryDirectory() as folder:
         runs = chosen.runs or days_of_drift(Path(folder))
         many = ten_thousand(Path(folder) / "many")
@@ -63,7 +98,6 @@ def main() -> int:
             server.terminate()
             server.wait(20)
         history(many)
-    return 0
 
 
 def days_of_drift(folder: Path, days: int = 400, rows: int = 400) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from workbench.apps import shell
-from workbench.apps.report import write_report
+from workbench.apps.report import cells_of, write_report
 
 
 def a_report(folder: Path, *cells) -> str:
@@ -90,3 +90,21 @@ def test_markdown_is_shown_without_its_html(tmp_path):
     html = a_report(tmp_path, new_markdown_cell("# T\n\n| a |\n|---|\n| 1 |\n\n<script>bad()</script>"))
     assert "<td>1</td>" in html
     assert "<script>bad()" not in html
+
+
+@pytest.mark.parametrize(
+    ("html", "whole"),
+    [
+        ("<style scoped>td { color: red }</style><table border='1'><tr><td>a once told</td></tr></table>", True),
+        ("<a href='https://example.org'>there</a>", True),
+        ("<img src=x onerror=alert(1)>", False),
+        ("<svg/onload=alert(1)>", False),
+        ("<ScRiPt>alert(1)</script>", False),
+        ("<a href='java&#115;cript:alert(1)'>here</a>", False),
+        ("<iframe srcdoc='a'></iframe>", False),
+    ],
+)
+def test_an_output_that_does_something_is_shown_as_its_text(html, whole):
+    output = {"output_type": "display_data", "data": {"text/html": html, "text/plain": "its text"}}
+    ((cell,), _) = cells_of([{"cell_type": "code", "source": "x", "outputs": [output]}])
+    assert [one["kind"] for one in cell["outputs"]] == (["html"] if whole else ["text"])

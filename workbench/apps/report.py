@@ -23,6 +23,11 @@ LOADERS = "application/vnd.holoviews_load.v0+json"
 EXECUTED = "application/vnd.holoviews_exec.v0+json"
 COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 HELPERS = ("BrowserInfo", "CommManager", "Location", "NotificationArea")  # of the kernel; a file has none
+ACTIVE = re.compile(  # HTML that does something, or may: such an output is shown as its text
+    r"<\s*(script|iframe|object|embed|form|meta|link|base)\b|[\s/\"']on\w+\s*=|"
+    r"(href|src|srcset|action|formaction)\s*=\s*+[\"']?+\s*+(?!https?:|#|data:image/(png|jpeg))",
+    re.IGNORECASE,
+)
 LONGEST = 20_000  # characters of one printed output
 
 
@@ -191,7 +196,7 @@ def _shown(data: Json, pictures: dict[str, Json], whole: bool) -> Iterator[Json]
         return
     elif "image/png" in data:
         yield {"kind": "image", "url": "data:image/png;base64," + data["image/png"].replace("\n", "")}
-    elif html and whole and "<script" not in html.lower():
+    elif html and whole and not ACTIVE.search(html):
         yield {"kind": "html", "html": html}
     elif "text/plain" in data:
         yield _words(data["text/plain"])
