@@ -14,12 +14,14 @@ from workbench.cubes import partial as p
 from workbench.cubes.axes import Axis
 from workbench.cubes.columns import Values, bitmap, chunks_of, numeric
 from workbench.cubes.measures import Asked
-from workbench.cubes.plan import EMPTY, ROOTS, Plan, ordered
+from workbench.cubes.plan import EMPTY, ROOTS, Plan
 
 NO_CELLS = np.zeros((1, 3))
 NO_REGISTERS = np.zeros(1, np.uint8)
 WHOLE = ("integer", "boolean", "time")  # kinds that are counted as whole numbers
 NO_INTEGERS = np.zeros(1, np.int64)
+NO_COUNTS = np.zeros((1, 0), np.int64)
+FEW = 1 << 13  # integers of which four tables fit the processor's cache
 FOLD = 1 << 22  # bins of a column that wait to be added
 DENSE = 1 << 22  # groups that have a place each
 WAITING = 1 << 24  # values that wait to be counted
@@ -92,6 +94,7 @@ class Flat:
         self.lost = np.zeros((len(columns), 1), np.int64)
         self.bound = np.zeros((len(columns), 1), np.int64)
         self.cells = [_cells(c.plan.size) if c.numeric and c.asked.histogram else NO_CELLS for c in columns]
+        self.alone = [_alone(c.plan) if c.kind in WHOLE and c.asked.histogram else (NO_COUNTS, 0) for c in columns]
         self.registers = [np.zeros(1 << c.asked.p, np.uint8) if c.asked.p else NO_REGISTERS for c in columns]
         self.texts = [Text() for _ in columns]
 
@@ -104,11 +107,12 @@ class Flat:
                 self._text(i, c, rows.column(c.name))
             else:
                 for v in (v for part in rows.parts(c.name) for v in numeric(part)):
-                    count = k.integers if v.values.dtype == np.int64 else k.numbers
-                    count(
-                        v.values, v.valid, v.offset, v.nulls, c.plan.arrays, self.cells[i], self.moments[i],
-                        self.whole[i], self.registers[i], c.asked.p,
-                    )  # fmt: skip
+                    found = self.moments[i], self.whole[i], self.registers[i], c.asked.p
+                    into = v.values, v.valid, v.offset, v.nulls, c.plan.arrays, self.cells[i]
+                    if v.values.dtype == np.int64:
+                        k.integers(*into, *self.alone[i], *found)
+                    else:
+                        k.numbers(*into, *found)
 
     def _text(self, i: int, c: Column, values: Any) -> None:
         for array in chunks_of(values):
@@ -143,18 +147,30 @@ class Flat:
             self.texts[i].add(np.zeros(len(words), np.int64), words, np.arange(len(words)), counts)
             self.texts[i].shrink(self.lost[i], self.bound[i])
 
+    def _settle(self, i: int, c: Column) -> None:
+        """Put integers that were counted on their own into their bins and registers."""
+        alone, first = self.alone[i]
+        count = alone.sum(0)
+        seen = np.flatnonzero(count)
+        alone[:] = 0
+        values, where = (first + seen).astype(np.float64), np.empty(len(seen), np.int64)
+        k.slots(values.view(np.int64), len(seen), c.plan.arrays, where)
+        cells = self.cells[i]
+        np.add.at(cells.view(np.int64)[:, 0], where, count[seen])
+        np.minimum.at(cells[:, 1], where, values)
+        np.maximum.at(cells[:, 2], where, values)
+        if c.asked.p and len(seen):
+            hashes = np.empty(len(seen) + 1, np.uint64)
+            k.raise_registers(first + seen, len(seen), self.registers[i], c.asked.p, hashes, np.uint64(0))
+
     def partial(self) -> p.Partial:
         bins, tops, registers = [], [], []
         for i, c in enumerate(self.columns):
+            self._settle(i, c)
             bins.append(bins_of_cells(self.cells[i], c.plan) if len(self.cells[i]) > 1 else p.empty(p.BIN_TYPES))
             if len(bins[i]["min"]):
                 self.moments[i, 0, p.MIN] = bins[i]["min"].min()
                 self.moments[i, 0, p.MAX] = bins[i]["max"].max()
-            if c.asked.p and c.kind in WHOLE and c.plan.arrays[-1]:  # blocks inside an exact plan were not hashed
-                single = (bins[i]["min"] == bins[i]["max"]) & (np.abs(bins[i]["min"]) < 2.0**53)
-                known = bins[i]["min"][single].astype(np.int64)
-                hashes = np.empty(len(known) + 1, np.uint64)
-                k.raise_registers(known, len(known), self.registers[i], c.asked.p, hashes, np.uint64(0))
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             registers.append(registers_of(self.registers[i][None]) if c.asked.p else p.empty(p.REGISTER_TYPES))
         return p.Partial(
@@ -549,20 +565,15 @@ def frequent(array: Any, hashes: np.ndarray) -> tuple[list[str], np.ndarray, int
 
 def bins_of_cells(cells: np.ndarray, plan: Plan) -> p.Ragged:
     """Counted bins of a plan as ragged rows of group 0."""
-    at = np.flatnonzero(cells[:, 0])
+    counts = cells.view(np.int64)[:, 0]
+    at = np.flatnonzero(counts)
     at = at[np.argsort(plan.bin_low[at], kind="stable")]
-    cells = cells[at]
-    if plan.arrays[-1]:  # bins of one integer: the value is the bin's own
-        value = ordered(
-            plan.bin_low[at] | np.where(plan.bin_low[at] < 0, (1 << plan.bin_bits[at].astype(np.int64)) - 1, 0)
-        )
-        bare = cells[:, 1] > cells[:, 2]
-        cells[bare, 1:] = value.view(np.float64)[bare, None]
+    counts, cells = counts[at], cells[at]
     return {
         "group": np.zeros(len(at), np.int64),
         "low": plan.bin_low[at],
         "bits": plan.bin_bits[at],
-        "count": cells[:, 0].astype(np.int64),
+        "count": counts,
         "min": cells[:, 1].copy(),
         "max": cells[:, 2].copy(),
     }
@@ -584,6 +595,12 @@ def centred(moments: np.ndarray) -> np.ndarray:
         m2 = np.maximum(moments[:, 3] - moments[:, 2] * (moments[:, 2] / n), 0.0)
         out[:, p.M2] = np.where(moments[:, 3] < np.inf, m2, np.inf)
     return out
+
+
+def _alone(plan: Plan) -> tuple[np.ndarray, int]:
+    """Counts of the integers of a plan that has a bin for each, in a few tables where they are small, and the first."""
+    first, span = plan.integers
+    return np.zeros((k.LANES if span <= FEW else 1, span), np.int64), first
 
 
 def _cells(size: int) -> np.ndarray:

@@ -4,9 +4,10 @@ Every kernel takes plain arrays and adds into plain arrays, holds no Python obje
 threads count side by side. The same integers come out of ``arrays.py``, which is these loops written as array
 expressions; the tests hold the two equal.
 
-State of a counted column: ``cells`` has one row a bin, ``[count, smallest, largest]``; ``moments`` one row a group,
-``[n, mean, sum, sum((x - mean)**2), smallest, largest]``; ``whole`` one row a group (int64),
-``[missing, nan, +inf, -inf, low limb, high limb, smallest, largest]``.
+State of a counted column: ``cells`` has one row a bin, ``[count, smallest, largest]``, the count being an int64 in the
+place of a float64 (a processor adds integers to the same place three times as fast); ``alone`` are counts of the integers
+from ``first`` on, in one table or in ``LANES``; ``moments`` one row a group, ``[n, mean, sum, sum((x - mean)**2), smallest,
+largest]``; ``whole`` one row a group (int64), ``[missing, nan, +inf, -inf, low limb, high limb, smallest, largest]``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numba import njit
 
 MANTISSA = np.int64((1 << 52) - 1)
 BLOCK = 2048
+LANES = 4  # tables in turn: an addition does not wait for the one before it to the same place
 
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)  # times a power of two: its place, in the six highest bits
 PLACE = np.zeros(64, np.uint8)
@@ -92,7 +94,7 @@ def slots(bits, k, plan, out):
     ``direct`` rows, by sign and exponent, are ``[shift, add, base, n]``: the bin is ``base + off``, where
     ``off = (bits >> shift) + add`` is below ``n``. The others walk the tree, unless they share the last one's bin.
     """
-    root, nodes, child, direct, _ = plan
+    root, nodes, child, direct = plan
     slow = 0
     for i in range(k):
         b = bits[i]
@@ -114,12 +116,42 @@ def slots(bits, k, plan, out):
 
 
 @njit(nogil=True, cache=True)
-def raise_cells(values, where, k, cells):
-    """Count a block into its bins, with the smallest and largest value of each."""
+def runs(where, k):
+    """Whether nearly every value of a block has the bin of the one before it, as in a sorted column."""
+    same = 0
+    for i in range(1, k):
+        same += where[i] == where[i - 1]
+    return same > k - (k >> 3)
+
+
+@njit(nogil=True, cache=True)
+def raise_cells(values, where, k, cells, counts):
+    """Count a block into its bins, with the smallest and largest value of each. ``counts`` is ``cells`` as int64."""
+    if runs(where, k):
+        c = np.uint64(where[0])
+        n = 0
+        lo = values[0]
+        hi = values[0]
+        for i in range(k):
+            if np.uint64(where[i]) != c:
+                counts[c, 0] += n
+                cells[c, 1] = min(cells[c, 1], lo)
+                cells[c, 2] = max(cells[c, 2], hi)
+                c = np.uint64(where[i])
+                n = 0
+                lo = values[i]
+                hi = values[i]
+            n += 1
+            lo = min(lo, values[i])
+            hi = max(hi, values[i])
+        counts[c, 0] += n
+        cells[c, 1] = min(cells[c, 1], lo)
+        cells[c, 2] = max(cells[c, 2], hi)
+        return
     for i in range(k):
         c = np.uint64(where[i])
         x = values[i]
-        cells[c, 0] += 1.0
+        counts[c, 0] += 1
         if x < cells[c, 1]:  # rarely so after the first values, and then a branch is cheaper than a store
             cells[c, 1] = x
         if x > cells[c, 2]:
@@ -127,10 +159,19 @@ def raise_cells(values, where, k, cells):
 
 
 @njit(nogil=True, cache=True)
-def count_cells(where, k, cells):
-    """Count a block into bins that hold a single value each."""
-    for i in range(k):
-        cells[np.uint64(where[i]), 0] += 1.0
+def count_alone(values, k, first, alone, stride):
+    """Count a block of integers, each on its own; table after table is ``stride`` further, or the same."""
+    i = 0
+    b, c, d = first - stride, first - 2 * stride, first - 3 * stride
+    while i + LANES <= k:
+        alone[np.uint64(values[i] - first)] += 1
+        alone[np.uint64(values[i + 1] - b)] += 1
+        alone[np.uint64(values[i + 2] - c)] += 1
+        alone[np.uint64(values[i + 3] - d)] += 1
+        i += LANES
+    while i < k:
+        alone[np.uint64(values[i] - first)] += 1
+        i += 1
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
@@ -235,6 +276,7 @@ def fold(moments, n, pivot, s1, s2):
 @njit(nogil=True, cache=True)
 def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers, p):
     """Count one float64 column into one group. ``valid`` is Arrow's bitmap, read from bit ``offset`` when ``nulls``."""
+    counts = cells.view(np.int64)
     buffer = np.empty(BLOCK + 8, np.float64)
     where = np.empty(BLOCK, np.int64)
     hashes = np.empty(BLOCK + 1, np.uint64)
@@ -281,7 +323,7 @@ def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers
         fold(moments, k, pivot, s1, s2)
         if binning:
             slots(bits, k, plan, where)
-            raise_cells(block, where, k, cells)
+            raise_cells(block, where, k, cells, counts)
         else:
             lo = block[0]
             hi = block[0]
@@ -295,13 +337,16 @@ def numbers(values, valid, offset, nulls, plan, cells, moments, whole, registers
 
 
 @njit(nogil=True, cache=True)
-def integers(values, valid, offset, nulls, plan, cells, moments, whole, registers, p):
+def integers(values, valid, offset, nulls, plan, cells, alone, first, moments, whole, registers, p):
     """Count one int64 column into one group: as ``numbers``, with the exact sum in two limbs and exact extremes.
 
-    Where the plan gives every integer its own bin, a block inside it is only counted: what its bins say of extremes
-    and of distinct values is read off them afterwards.
+    A block of integers that all have a count of their own is only counted: what bins and registers say of them is read
+    off these counts afterwards.
     """
-    exact = plan[4]
+    counts = cells.view(np.int64)
+    lanes, span = alone.shape
+    stride = span if lanes == LANES else 0
+    flat = alone.reshape(-1)
     buffer = np.empty(BLOCK, np.float64)
     hashes = np.empty(BLOCK + 1, np.uint64)
     full = least(registers)
@@ -344,12 +389,12 @@ def integers(values, valid, offset, nulls, plan, cells, moments, whole, register
         pivot = buffer[0]
         s1, s2, _ = centred_sums(buffer, bits, k, pivot)
         fold(moments, k, pivot, s1, s2)
+        if first <= imin and imax - first < span:
+            count_alone(block, k, first, flat, stride)
+            continue
         if binning:
-            slow = slots(bits, k, plan, where)
-            if exact and slow == 0:
-                count_cells(where, k, cells)
-                continue
-            raise_cells(buffer, where, k, cells)
+            slots(bits, k, plan, where)
+            raise_cells(buffer, where, k, cells, counts)
         if hashing:
             raise_registers(block, k, registers, p, hashes, full)
 
@@ -418,8 +463,9 @@ def grouped(values, exact, is_integer, starts, names, plan, order, binning, mome
     and after. ``out`` is ``(group, low, bits, count, min, max)``: the groups, by their ``names``, with their bins by value.
     """
     rank, low_at, bits_at = order
-    root, nodes, child, direct, _ = plan
+    root, nodes, child, direct = plan
     bits = values.view(np.int64)
+    counts = cells.view(np.int64)
     to_group, to_low, to_bits, to_count, to_least, to_most = out
     written = np.uint64(0)
     for g in range(len(starts) - 1):
@@ -464,7 +510,7 @@ def grouped(values, exact, is_integer, starts, names, plan, order, binning, mome
                 seen[word] |= np.uint64(1) << (r & np.uint64(63))
                 first = word if word < first else first
                 last = word if word > last else last
-                cells[r, 0] += 1.0
+                counts[r, 0] += 1
                 if x < cells[r, 1]:
                     cells[r, 1] = x
                 if x > cells[r, 2]:
@@ -494,10 +540,10 @@ def grouped(values, exact, is_integer, starts, names, plan, order, binning, mome
                     to_group[written] = names[g]
                     to_low[written] = low_at[r]
                     to_bits[written] = bits_at[r]
-                    to_count[written] = np.int64(cells[r, 0])
+                    to_count[written] = counts[r, 0]
                     to_least[written] = cells[r, 1]
                     to_most[written] = cells[r, 2]
-                    cells[r, 0] = 0.0
+                    counts[r, 0] = 0
                     cells[r, 1] = np.inf
                     cells[r, 2] = -np.inf
                     written += np.uint64(1)

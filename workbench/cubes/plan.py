@@ -97,18 +97,23 @@ class Plan:
         one = np.flatnonzero(is_root & (plain > 0))
         add = -low[one] - (top[one] >> shift[one])
         direct[cell[one]] = np.stack([shift[one], add, base[one], plain[one]], axis=1)
-        return (root, table, child, direct, self._exact()), key, width.astype(np.uint8)
+        return (root, table, child, direct), key, width.astype(np.uint8)
 
-    def _exact(self) -> bool:
-        """Whether each bin of each node is one integer."""
-        cell, _, shift, _, _ = self.nodes.T
+    @cached_property
+    def integers(self) -> tuple[int, int]:
+        """The first integer and how many there are to the last, where each bin is one of them; (0, 0) where not."""
+        cell, _, shift, low, n = self.nodes.T
         exponent = (cell & 0x7FF) - 1023
         fits = (cell >= 0) & (exponent <= MANTISSA_BITS) & (shift == np.clip(MANTISSA_BITS - exponent, 0, 52))
-        return bool(len(cell) and fits.all())
+        if not len(cell) or not fits.all():
+            return 0, 0
+        ends = [(_top(cell) | (at << shift)).view(np.float64) for at in (low, low + n - 1)]
+        first, last = int(np.min(ends)), int(np.max(ends))
+        return (first, last - first + 1) if last - first < 1 << 18 else (0, 0)
 
     @property
     def arrays(self) -> tuple:
-        """What the kernels look up: ``(root, nodes, child, direct, exact)``."""
+        """What the kernels look up: ``(root, nodes, child, direct)``."""
         return self._built[0]
 
     @cached_property
