@@ -100,9 +100,11 @@ def slots(bits, k, plan, out):
         b = bits[i]
         cell = np.uint64(b) >> np.uint64(52)
         off = np.uint64((b >> direct[cell, 0]) + direct[cell, 1])
-        inside = off < np.uint64(direct[cell, 3])
-        out[i] = np.int64(off) + direct[cell, 2] if inside else -1
-        slow += not inside
+        if off < np.uint64(direct[cell, 3]):
+            out[i] = np.int64(off) + direct[cell, 2]
+        else:
+            out[i] = -1
+            slow += 1
     if slow:
         last, width, prefix = np.int64(-1), np.int64(0), np.int64(0)
         for i in range(k):

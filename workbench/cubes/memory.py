@@ -143,6 +143,9 @@ class MemoryTable:
             ends += [] if low is None else [low, high]
         return (min(ends), max(ends)) if ends else None
 
+    def spans(self, column: str) -> None:
+        """Nothing is known of parts without reading them."""
+
 
 def _plain(values: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     """A column in its plain type, as tables hand theirs out."""

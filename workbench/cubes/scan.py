@@ -108,12 +108,29 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
             if kinds[c] == "boolean":
                 bounds = (0, 1)
             values = floats_of(drawn[c]) if len(drawn[c]) else np.zeros(0)
+            if whole and bounds is not None and len(values):
+                values = along(values, table.spans(c))
             exact = EXACT if axes else 4 * EXACT  # one group can afford it, and only counting is the fastest
             plan = make_plan(
                 values, bins=a.bins or 12_288, relative=a.relative, whole_numbers=whole, bounds=bounds, exact=exact
             )
         out.append(Column(c, kinds[c], a, plan))
     return tuple(out)
+
+
+def along(values: np.ndarray, spans: list[tuple[Any, Any, int]] | None) -> np.ndarray:
+    """Values that stand for a column of whole numbers: the drawn ones, or as many along its row groups' ranges.
+
+    A column in order, as times are, has row groups that hardly overlap, and the values drawn from the head of each say
+    nothing of the rest: they crowd, and bins drawn from them would be too wide between the crowds.
+    """
+    if spans is None or len(spans) < 2:
+        return values
+    low, high, rows = (np.array(one, np.float64) for one in zip(*spans, strict=True))
+    if (high - low).sum() > 1.5 * (high.max() - low.min()):
+        return values
+    many = np.maximum(1, (rows * (SAMPLE / rows.sum())).astype(int))
+    return np.concatenate([np.linspace(*one, dtype=float) for one in zip(low, high, many.tolist(), strict=True)])
 
 
 def recounted(part: Any, table: Any, columns: tuple, crew: Any, progress: bool | None) -> tuple[Any, tuple]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SAMPLE_WHOLE = 1_000_000  # a table of up to so many rows is decoded whole to draw a sample of it
 SAMPLE_READ = 131_072  # values decoded per column of a larger one
-SAMPLE_PARTS = 32
+SAMPLE_PARTS = 12
 
 
 def unchanged(table: Table, file: File) -> None:
@@ -157,37 +157,40 @@ def constant(value: Any, type_: pa.DataType, rows: int) -> pa.ChunkedArray:
 
 def bounds(table: Table, column: str) -> tuple[Any, Any] | None:
     """(min, max) over the row groups' statistics, or None."""
+    known = spans(table, column)
+    return (min(low for low, _, _ in known), max(high for _, high, _ in known)) if known else None
+
+
+def spans(table: Table, column: str) -> list[tuple[Any, Any, int]] | None:
+    """(min, max, rows) of each row group with values, in order, or None where any lacks statistics."""
     if table.format != "parquet":
         return None
-    lows, highs = [], []
+    found: list[tuple[Any, Any, int]] = []
     for file in table.files:
         constants = dict(file.values)
         if column in constants:
-            known = (
-                [pa.scalar(constants[column], table.schema.field(column).type)] if constants[column] is not None else []
-            )
-            plain = [one.value if kind_of(one.type) == "time" else one.as_py() for one in known]
-            lows += plain
-            highs += plain
+            if constants[column] is not None:
+                one = pa.scalar(constants[column], table.schema.field(column).type)
+                plain = one.value if kind_of(one.type) == "time" else one.as_py()
+                found.append((plain, plain, sum(rows for _, rows, _ in file.groups)))
             continue
         foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
         if kind_of(foot.schema.field(column).type) != table.kinds[column]:
             return None
         for group, rows, _ in file.groups:
-            known_group = parquet.group_bounds(foot, group, column)
-            if known_group is None:
+            known = parquet.group_bounds(foot, group, column)
+            if known is None:
                 return None
-            low, high, missing, _ = known_group
+            low, high, missing, _ = known
             if low is None and (missing is None or missing < rows):
                 return None
             if low is not None:
-                lows.append(low)
-                highs.append(high)
-    return (min(lows), max(highs)) if lows else None
+                found.append((low, high, rows - (missing or 0)))
+    return found
 
 
 def sample(table: Table, n: int, columns: list[str]) -> dict[str, pa.Array]:
-    """Up to n values of each column, drawn evenly from up to 32 parts of the table."""
+    """Up to n values of each column, drawn evenly from up to 12 parts of the table."""
     for name in columns:
         if name not in table.schema.names:
             raise WorkbenchError(f"there is no column {name!r}: {nearest(name, table.schema.names)}")
@@ -237,7 +240,7 @@ def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
 
 
 def spread(items: list[Any]) -> list[Any]:
-    """Up to 32 of the items, evenly spaced, first and last included."""
+    """Up to 12 of the items, evenly spaced, first and last included."""
     if len(items) <= SAMPLE_PARTS:
         return items
     return [items[round(i * (len(items) - 1) / (SAMPLE_PARTS - 1))] for i in range(SAMPLE_PARTS)]

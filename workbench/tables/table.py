@@ -194,3 +194,9 @@ class Table:
         if column not in self.schema.names:
             raise WorkbenchError(f"there is no column {column!r}: {nearest(column, self.schema.names)}")
         return reading.bounds(self, column)
+
+    def spans(self, column: str) -> list[tuple[Any, Any, int]] | None:
+        """(min, max, rows) of each row group, as ``bounds`` tells them of all; None where that does."""
+        from workbench.tables import reading
+
+        return reading.spans(self, column)
