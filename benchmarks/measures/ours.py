@@ -28,15 +28,23 @@ def crew(kind: str, size: int | None) -> Iterator[tuple[Any, Callable[[], float]
 
 
 def imported() -> float:
-    """MB that this process holds once everything a profile uses is imported, and nothing is counted yet."""
+    """MB that this process holds once everything a profile uses is imported, and nothing is counted yet.
+
+    Numba imports its typing modules at the first call of any compiled function: one number is hashed for that.
+    """
+    import dask.threaded  # noqa: F401
+    import numpy as np
     import pandas  # noqa: F401
+    import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
+    import tqdm  # noqa: F401
     import xarray  # noqa: F401
 
     import workbench.cubes.kernels
     import workbench.cubes.scan
-    import workbench.tables.parquet  # noqa: F401
+    import workbench.tables.parquet
 
+    workbench.cubes.kernels.hash_numbers(np.zeros(1, np.int64), np.zeros(1, np.uint64))
     return memory("VmRSS")
 
 

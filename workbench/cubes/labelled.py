@@ -96,7 +96,7 @@ def to_dataset(
             if len(t["group"]):
                 for key, one in _in_order(dim, t, flat).items():
                     rows[key].append(one)
-                rows["column"].append(np.full(len(t["group"]), i, np.int32))
+                rows["column"].append(np.broadcast_to(np.int32(i), len(t["group"])))
         for key, parts in rows.items():
             one = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, types[key])
             data[f"{PREFIX[dim]}_{key}"] = (dim, one)
