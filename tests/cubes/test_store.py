@@ -37,10 +37,14 @@ def look():
     seen.add(wb.open_cube(path)["count"].item())
 
 for _ in range(15):
+    before = os.stat(path).st_ino
     writer = os.fork()
     while not writer:
         for c in cubes[::-1]:
             wb.save_cube(c, path)
+    while os.stat(path).st_ino == before:  # until it has written once, however busy the machine
+        time.sleep(0.001)
+    look()
     for _ in range(1):  # stopped and looked at: each stop is a moment at which it could have been killed
         time.sleep(pause.uniform(0.0, 1.5 * once))
         os.kill(writer, signal.SIGSTOP)
@@ -126,7 +130,7 @@ def test_a_killed_writer_leaves_the_old_cube_or_the_new_one(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
 
