@@ -80,6 +80,12 @@ def test_what_an_alert_a_stored_cube_or_another_run_refers_to_stays(made, tmp_pa
     assert not list(runs.glob("toy/.deleting*"))
 
 
+def test_a_schedule_may_keep_for_longer_than_there_have_been_days(made):
+    runs = made("00010101T000000Z", "20200102T000000Z")
+    for keep in (Keep(all_days=1e6), Keep(0, days=1_000_000, months=0), Keep(0, 0, months=1_000_000)):
+        assert len(staying(verdicts(list_runs(runs), {"": keep}, NOW))) >= 1
+
+
 def test_a_run_at_work_stays(made):
     runs = made("20200101T000000Z")
     folder = runs / "toy" / ".20200102T000000Z.partial"

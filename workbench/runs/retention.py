@@ -21,6 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs.records import NAME, Record, list_runs, plain_name
 from workbench.runs.schedule import Keep, Schedule
 
+EVER = 365_000  # days; the calendar has no more behind us
 TRASH = ".deleting"
 NAMED = re.compile(r"([\w .-]+)/(\d{8}T\d{6}Z(?:-\d+)?)(?=[/\"\\])")  # a run in a text: notebook/time
 
@@ -57,9 +58,9 @@ def _verdict(record: Record, rules: Keep, now: datetime, seen: set[str], referre
         return True, "it is not over"
     good = record.status == "good"
     firsts = [("last good", "the last good run")] if good else []
-    if good and when > now - timedelta(days=rules.days):
+    if good and when > now - timedelta(days=min(rules.days, EVER)):
         firsts.append((f"{when:%Y-%m-%d}", f"the last good run of {when:%Y-%m-%d}"))
-    if good and when > now - timedelta(days=31 * rules.months):
+    if good and when > now - timedelta(days=min(31 * rules.months, EVER)):
         firsts.append((f"{when:%Y-%m}", f"the last good run of {when:%B %Y}"))
     first = next((why for name, why in firsts if name not in seen), "")
     seen.update(name for name, _ in firsts)
@@ -67,7 +68,7 @@ def _verdict(record: Record, rules: Keep, now: datetime, seen: set[str], referre
         return True, "an alert, a stored cube or another run refers to it"
     if first:
         return True, first
-    if when > now - timedelta(days=rules.all_days):
+    if when > now - timedelta(days=min(rules.all_days, EVER)):
         return True, f"younger than {rules.all_days:g} days"
     return (
         False,

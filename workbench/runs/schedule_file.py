@@ -35,7 +35,7 @@ KEYS = (
     "notebook", "cron", "zone", "parameters", "cluster", "timeout", "memory", "retries", "overlap", "catch-up",
     "depends-on", "late", "alerts", "retention", "enabled",
 )  # fmt: skip
-NAME = re.compile(r"\w[\w .-]{0,79}")  # of an entry: it names jobs, locks and addresses
+NAME = re.compile(r"\w[^/\\]{0,79}")  # of an entry: it names jobs, locks and addresses
 LONGEST = 1e6  # of a count
 SHOWN = 60  # characters of a wrong value
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB|MiB|GiB|TiB)")
@@ -68,9 +68,10 @@ def checked(path: str | Path) -> tuple[Schedule, list[Problem]]:
         )
     entries = {}
     for name, one in told.items():
-        if not NAME.fullmatch(name):
+        if not NAME.fullmatch(name) or not name.isprintable():
             found.wrong(
-                ("entries", name), f"{_short(name)} is no name of an entry; wanted letters, digits, space and _.- (80)"
+                ("entries", name),
+                f"{_short(name)} is no name of an entry; wanted a letter or digit first, no slash, 80 at most",
             )
         if isinstance(one, dict):
             entries[name] = found.entry(name, one, place, keep, known, channels)
