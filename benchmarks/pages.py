@@ -80,9 +80,9 @@ def page(printed: str) -> str:
     from benchmarks.run import machine
 
     on = ", ".join(f"{name} {value}" for name, value in machine().items())
-    when = time.strftime("%Y-%m-%d")
+    when, load = time.strftime("%Y-%m-%d"), os.getloadavg()[1]
     command = " ".join(["python -m benchmarks.pages", *sys.argv[1:]])
-    return f"# Pages\n\nWritten by `{command}`; do not edit.\n{when}: {on}.\n\n```\n{printed}```\n"
+    return f"# Pages\n\nWritten by `{command}`; do not edit.\n{when}: {on}; load {load:.1f} at the end.\n\n```\n{printed}```\n"
 
 
 def measure(chosen: argparse.Namespace) -> None:
