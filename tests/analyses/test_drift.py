@@ -1,5 +1,7 @@
 """What moved: planted drift is found, chance is not taken for drift, too little is not evaluated."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,6 +148,11 @@ def test_planted_drift_of_the_example(daily, planted):
     assert told["largest distance"] == pytest.approx(0.383, abs=0.02)  # a normal shifted by one deviation
     assert told["columns drifted"] == 2
     assert told["missing share changed in"] == "label, f03"
+    first, second = drift.summary(found, name).split(". In ")  # the same two numbers as on the cards
+    assert first.startswith(f"**2** of {told['columns compared']} columns drifted from 2026-03-02")
+    assert re.findall(r"\*\*(\w+)\*\* \(", first) == ["f05", "model"]
+    assert second.startswith("2 more, only the missing share changed: ")
+    assert re.findall(r"\*\*(\w+)\*\* \(", second) == ["label", "f03"]
     table = drift.columns(found).set_index("column")
     assert table.loc["model", "since"][:19] == truth["new value"]["start"][:19]
     close = drift.close_up(old, new, drift.closest(found))
@@ -157,6 +164,9 @@ def test_no_false_alarms_on_the_clean_example(daily_clean):
     found = drift.judge(drift.compare(old, new, name))
     assert set(found.loc[found["drifted"], "column"]) == {"label"}  # which arrives late, with or without incidents
     assert {label: value for label, value, *_ in drift.headline(found)}["columns drifted"] == 0
+    said = drift.summary(found, name)
+    assert said.startswith("None of ")
+    assert ". In 1, only the missing share changed: **label** (" in said
 
 
 def test_flights_by_month(flights):

@@ -66,8 +66,7 @@ def columns(judged: pd.DataFrame, alpha: float = 0.01) -> pd.DataFrame:
 
 def _columns(judged: pd.DataFrame, alpha: float) -> Iterator[dict[str, Any]]:
     timed = bool((judged["window"] != "").any())
-    single = judged[judged["window"] != ""] if timed else judged
-    for column, rows in single.groupby("column", sort=False):
+    for column, rows in _single(judged).groupby("column", sort=False):
         whole, found = rows[rows["segment"] == ""], rows[rows["drifted"]]
         found = found[found["by"] == "values"] if (found["by"] == "values").any() else found
         shown = found[found["segment"] == ""] if (found["segment"] == "").any() else found
@@ -91,6 +90,11 @@ def _columns(judged: pd.DataFrame, alpha: float) -> Iterator[dict[str, Any]]:
             "windows": shown["window"].nunique(), "evaluated": looked["window"].nunique(),
             "segment": "" if top is None else top["segment"], "words": text,
         }  # fmt: skip
+
+
+def _single(judged: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single windows; where there are no windows, those of all of them together."""
+    return judged[judged["window"] != ""] if (judged["window"] != "").any() else judged
 
 
 def _small(rows: pd.DataFrame, alpha: float) -> str:
@@ -135,7 +139,8 @@ def headline(judged: pd.DataFrame) -> list[tuple[str, float | int | str, str, bo
         figures += [("drifted since", since, "", None), ("largest in window", top["window"], "", None)]
     if top is not None:
         figures.append(("in segment", top["segment"] or "all rows", "", None))
-    changed = judged[judged["by"].isin(EXTRA) & (judged["window"] != "" if top is not None else True)]
+    changed = _single(judged)
+    changed = changed[changed["by"].isin(EXTRA)]
     names = list(changed.sort_values("size", ascending=False, kind="stable")["column"].drop_duplicates())
     if names:
         figures.append(("missing share changed in", ", ".join(names), "", None))
@@ -256,14 +261,24 @@ def close_up(reference: xr.Dataset, current: xr.Dataset, row: pd.Series | None) 
 def summary(judged: pd.DataFrame, name: str) -> str:
     """What was found, in one or two sentences."""
     table = columns(judged)
-    found, looked = table[table["moved"]], table[table["verdict"] != "not evaluated"]
-    rest = len(table) - len(looked)
-    tail = f" {rest} could not be evaluated." if rest else ""
-    if found.empty:
-        return f"None of {len(looked)} columns drifted from {say_span(name)}.{tail}"
-    said = "; ".join(f"**{one.column}** ({one.words})" for one in found.head(5).itertuples())
-    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"**{len(found)}** of {len(looked)} columns moved from {say_span(name)}: {said}{more}.{tail}"
+    found, looked = table[table["drifted"]], table[table["verdict"] != "not evaluated"]
+    other = table[table["moved"] & ~table["drifted"]]
+    count = f"**{len(found)}**" if len(found) else "None"
+    said = [f"{count} of {len(looked)} columns drifted from {say_span(name)}{_listed(found)}."]
+    if len(other):
+        what = " or ".join(dict.fromkeys(verdict.removesuffix(" changed") for verdict in other["verdict"]))
+        more = f"{len(other)} more" if len(found) else f"{len(other)}"
+        said.append(f"In {more}, only the {what} share changed{_listed(other)}.")
+    if len(table) > len(looked):
+        said.append(f"{len(table) - len(looked)} could not be evaluated.")
+    return " ".join(said)
+
+
+def _listed(found: pd.DataFrame, most: int = 5) -> str:
+    """The first columns with what happened to them, after a colon; "" for none."""
+    words = [f"**{one.column}** ({one.words})" for one in found.head(most).itertuples()]
+    words += [f"and {len(found) - most} more"] if len(found) > most else []
+    return f": {'; '.join(words)}" if words else ""
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:
