@@ -96,5 +96,14 @@ def test_parameters_of_the_contract(path):
         assert names >= {"reference", "current"}
 
 
+def test_a_time_of_text_is_read_as_one_by_every_notebook_that_takes_a_time(book):
+    if "time" in {node.target.id for node in ast.parse(parameters_of(book)).body}:
+        code = "\n".join(cell.source for cell in code_of(book))
+        calls = [line for line in code.splitlines() if "run.table(" in line]
+        assert calls
+        assert all("time=time)" in line for line in calls)
+        assert "wb.open_table" not in code
+
+
 def test_last_cell_is_the_page(book):
     assert "wb.page(" in code_of(book)[-1].source

@@ -376,10 +376,10 @@ def _cube_of(source: str, time: str, every: str, run: Callable[[], Record]) -> A
     if (folder / "run.json").is_file() or not (folder.exists() or "://" in source):
         return cubes.open_cube(run().folder / "cube.nc")
     from workbench.analyses import parts
-    from workbench.tables import open_table
+    from workbench.tables.opening import timed
 
     _say(f"counting {source}")
-    return cubes.cube(open_table(source), by=parts.axes(time, every))
+    return cubes.cube(timed(source, time), by=parts.axes(time, every))
 
 
 def _version(_options: argparse.Namespace) -> int:

@@ -91,6 +91,26 @@ def test_a_session_says_which_table_the_run_has_read(tmp_path):
     assert run.notices == ["This page asks for the table 'other', but the stored run has read 'requests'."]
 
 
+def test_a_time_that_is_text_is_told_by_the_run_and_its_pages(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "trips.parquet"
+    pq.write_table(pa.table({"day": ["2026-03-02"], "at": pa.array([0], pa.timestamp("us")), "km": [1]}), path)
+    told = ["day is text in trips.parquet and was read as a time, in UTC where it names no zone."]
+    run = Run("toy", {})
+    assert run.table(path, time="day", columns=["day", "km"]).kinds == {"day": "time", "km": "integer"}
+    assert run.notices == told
+    assert run.sources[0]["as_time"] == "day"
+    (tmp_path / "run.json").write_text(json.dumps({"status": "good", "notebook": "toy", "sources": run.sources}))
+    page = Run("toy", {}, stored=read_record(tmp_path))
+    page.table(path, time="day")
+    assert page.notices == told
+    plain = Run("toy", {})
+    assert plain.table(path, time="at").kinds["day"] == "text"
+    assert (plain.notices, "as_time" in plain.sources[0]) == ([], False)
+
+
 ASK = """
 import sys, panel
 from html import unescape

@@ -10,6 +10,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.tables import open_table
+from workbench.tables.opening import timed
 
 
 @pytest.fixture
@@ -155,6 +156,28 @@ def test_any_address(folder, memory):
     assert open_table("memory://text/*.csv").rows == 1
     assert open_table(f"file://{folder}/a.csv").version == open_table(folder / "a.csv").version
     wrong("'memory://logz' does not exist: did you mean 'logs'", "memory://logz")
+
+
+def test_text_is_read_as_a_time_where_it_is_asked_for(tmp_path):
+    days = ["2026-03-02", " 2026-03-02 12:00", "2026-03-02T14:30:00.123456789+02:00", "2026-03-02T12Z", "", None]
+    pq.write_table(pa.table({"day": days, "word": ["soon"] * len(days)}), tmp_path / "t.parquet")
+    table = timed(tmp_path / "t.parquet", "day", where=[("day", ">=", "2026-03-02T12:00")])
+    assert table.kinds == {"day": "time", "word": "text"}
+    (rows,) = table.batches(table.pieces()[0])
+    found = [str(one) for one in rows.column("day").cast(pa.timestamp("us")).to_pylist()]
+    assert found == ["2026-03-02 12:00:00", "2026-03-02 12:30:00.123456", "2026-03-02 12:00:00"]
+    (rows,) = timed(tmp_path / "t.parquet", "day").batches(table.pieces()[0])
+    assert rows.column("day").null_count == 2, "empty text is a missing time"
+    assert timed(tmp_path / "t.parquet", "").kinds == {"day": "text", "word": "text"}
+
+
+@pytest.mark.parametrize("encode", [True, False])
+def test_the_first_text_that_is_no_time_is_named(tmp_path, encode):
+    days = ["2026-03-02", "2026-03-02T12:00Z", "14/10/2015", "soon", "2026-02-30"]
+    pq.write_table(pa.table({"day": days}), tmp_path / "t.parquet", use_dictionary=encode)
+    table = timed(tmp_path / "t.parquet", "day")
+    with pytest.raises(WorkbenchError, match="'day' .* no time: first '14/10/2015'; a time is ISO text such as"):
+        [rows.column("day") for rows in table.batches(table.pieces()[0])]
 
 
 def test_a_remote_file_that_changed_is_named(memory):

@@ -116,22 +116,27 @@ class Run:
             save_cube(counted, self.folder / f"{name}.nc")
         return counted
 
-    def table(self, path: str | Path, opener: Any = None, **options: Any) -> Table | StoredTable:
+    def table(self, path: str | Path, opener: Any = None, *, time: str = "", **options: Any) -> Table | StoredTable:
         """The table at an address, as `open_table` opens it; in a session only what the stored run says of it.
 
-        opener: another function from address to something with source, version and rows, as `usage_records.seen`. In a
-        session an address that the stored run did not read is told in `notices`.
+        opener: another function from address to something with source, version and rows, as `usage_records.seen`. time: a
+        column that is read as a time where it is text, which is told in `notices`. In a session an address that the
+        stored run did not read is told there too.
         """
         if self.stored is None:
             from workbench import open_table
 
             table = (opener or open_table)(reveal(path), **options)
-            self.source(table, str(path) if is_reference(path) else "")
+            text = bool(time) and getattr(table, "kinds", {}).get(time) == "text"
+            if text:
+                table = open_table(reveal(path), **{**options, "types": {**options.get("types", {}), time: "time"}})
+            self.source(table, str(path) if is_reference(path) else "", time if text else "")
             return table
         read = (self.record.told.get("sources") if self.record else None) or []
         wanted = without_secrets(str(path))
         for one in read:
             if one["source"] == wanted:
+                self._as_time(one)
                 return StoredTable(one["source"], one["version"], one.get("rows"))
         known = ", ".join(repr(one["source"]) for one in read) or "no table"
         self.notice(f"This page asks for the table {wanted!r}, but the stored run has read {known}.")
@@ -165,8 +170,11 @@ class Run:
         self._save()
         return chosen.get("time", time), chosen.get("by", by)
 
-    def source(self, table: Any, address: str = "") -> None:
-        """Records which table was read: its address and version. The first one is the run's `source`."""
+    def source(self, table: Any, address: str = "", as_time: str = "") -> None:
+        """Records which table was read: its address and version. The first one is the run's `source`.
+
+        as_time: the column of text that was read as a time.
+        """
         told = {
             "source": address or without_secrets(str(table.source)),
             "version": str(table.version),
@@ -174,11 +182,21 @@ class Run:
         }
         if getattr(table, "snapshot", None) is not None:
             told["snapshot"] = table.snapshot  # a version that a run has read is not vacuumed
+        if as_time:
+            told["as_time"] = as_time
+            self._as_time(told)
         if told not in self.sources:
             self.sources.append(told)
         if getattr(table, "kinds", None):
             self.schemas[str(told["source"])] = dict(table.kinds)
         self._save()
+
+    def _as_time(self, source: Mapping[str, Any]) -> None:
+        if source.get("as_time"):
+            place = str(source["source"]).rstrip("/").rsplit("/", 1)[-1]
+            self.notice(
+                f"{source['as_time']} is text in {place} and was read as a time, in UTC where it names no zone."
+            )
 
     def wrote(self, table: str | Path, version: int | str = "", rows: int | None = None) -> None:
         """Records that this run wrote a version of a table: an output in run.json and in the lineage."""

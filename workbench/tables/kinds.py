@@ -106,6 +106,8 @@ def asked_type(column: str, wanted: str | pa.DataType) -> pa.DataType:
 def convert(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     """The same values in the plain type; a text column may stay a dictionary or large text. Copies only where it must.
 
+    Text becomes a time where it is ISO, with or without a zone (then UTC); empty text is a missing time.
+
     Raises pyarrow.ArrowInvalid when a value does not fit.
     """
     if isinstance(values.type, pa.BaseExtensionType):
@@ -155,8 +157,11 @@ def _time(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if kind_of(have) == "text":
         import pyarrow.compute as pc
 
-        zoned = pc.any(pc.match_substring_regex(values, r"[T ]\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")).as_py()
-        return values.cast(TIME if zoned else pa.timestamp("us")).cast(TIME)
+        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(values), r"(\.\d{6})\d+", r"\1")
+        zoned = pc.match_substring_regex(text, r"[T ]\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")
+        plain, nothing = pc.or_(zoned, pc.equal(text, "")), pa.scalar(None, text.type)
+        utc = pc.if_else(plain, nothing, text).cast(pa.timestamp("us")).cast(TIME)
+        return pc.coalesce(utc, pc.if_else(zoned, text, nothing).cast(TIME))
     return values.cast(TIME)
 
 

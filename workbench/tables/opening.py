@@ -132,6 +132,23 @@ def open_table(
     )
 
 
+def timed(source: str | PathLike[str], time: str, **options: Any) -> Table:
+    """`open_table` with the column ``time`` read as a time where it is text; any other column, and "", are left as they are.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "trips.csv"
+    >>> _ = path.write_text("day\\n2026-03-02\\n2026-03-03T08:00:00+02:00\\n")
+    >>> timed(path, "day").kinds, timed(path, "").kinds
+    ({'day': 'time'}, {'day': 'text'})
+    """
+    table = open_table(source, **{**options, "where": None})
+    if time and table.kinds.get(time) == "text":
+        options["types"] = {**(options.get("types") or {}), time: "time"}
+    elif not options.get("where"):
+        return table
+    return open_table(source, **options)
+
+
 def many(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """The function of each item in order, several at a time when there are many."""
     if len(items) < 8:

@@ -139,10 +139,27 @@ def converted(values: pa.ChunkedArray, wanted: pa.DataType, name: str, part: str
     try:
         return convert(values, wanted)
     except pa.ArrowException as error:
+        kind = kind_of(wanted)
+        advice = f'leave {name!r} out of types, or use types={{{name!r}: "text"}}'
+        if kind == "time":
+            advice = "a time is ISO text such as 2026-03-01 or 2026-03-01T08:00:00+02:00; mend it or use another column"
+        first = repr(_misfit(values, wanted))[:100]
         raise WorkbenchError(
-            f"{path!r} has a value in column {name!r} ({part}) that is no {kind_of(wanted)}: {brief(error)}; "
-            f'leave {name!r} out of types, or use types={{{name!r}: "text"}}'
+            f"{path!r} has a value in column {name!r} ({part}) that is no {kind}: first {first}; {advice}"
         ) from error
+
+
+def _misfit(values: pa.ChunkedArray, wanted: pa.DataType) -> Any:
+    """The first of the values that does not fit, where one is known not to."""
+    low, high = 0, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            convert(values.slice(low, middle - low), wanted)
+            low = middle
+        except pa.ArrowException:
+            high = middle
+    return values[low].as_py()
 
 
 def constant(value: Any, type_: pa.DataType, rows: int) -> pa.ChunkedArray:
