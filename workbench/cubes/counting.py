@@ -248,7 +248,7 @@ class Grouped:
 
     def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
         local, groups = self._groups(encoded)
-        self.count += np.bincount(groups[local], minlength=len(self.count))
+        self.count[groups] += np.bincount(local, minlength=len(groups))
         for i, c in enumerate(self.columns):
             values = rows.column(c.name)
             if c.kind == "other":
@@ -271,13 +271,15 @@ class Grouped:
         total = math.prod(sizes)
         rows = len(encoded[0][0])
         if total <= 4 * rows + 1024:
-            flat = encoded[0][0]
+            local = encoded[0][0].copy()
             for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
-                flat = flat * size + codes
-            seen = np.flatnonzero(np.bincount(flat, minlength=total))
+                local *= size
+                local += codes
+            seen = np.flatnonzero(np.bincount(local, minlength=total))
             back = np.zeros(total, np.int64)
             back[seen] = np.arange(len(seen))
-            local, parts = back[flat], list(np.unravel_index(seen, sizes))
+            k.renumber(local, back)
+            parts = list(np.unravel_index(seen, sizes))
         else:
             local, known = encoded[0][0], sizes[0]
             for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):

@@ -431,6 +431,13 @@ def partition(values, valid, offset, nulls, codes, starts, out, missing):
 
 
 @njit(nogil=True, cache=True)
+def renumber(codes, names):
+    """``names[code]`` in the place of each code: no second array as long as the rows."""
+    for i in range(len(codes)):
+        codes[i] = names[np.uint64(codes[i])]
+
+
+@njit(nogil=True, cache=True)
 def keep(values, valid, offset, nulls, codes, groups, out, out_groups, missing):
     """Copy the values that are there and their groups to the front of ``out``; returns how many."""
     n = np.uint64(0)
