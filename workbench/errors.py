@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_WHO = re.compile(r"(https?://|://(?=[^/@\s]*:))[^/@\s]+@")  # elsewhere a container's name, or a user's, is no secret
+_WORDS = "token|signature|secret|passw|pwd|credential|api[_-]?key|access[_-]?key"
+_QUERY = re.compile(
+    rf"([?&;#](?:[^=&;\s]*(?:{_WORDS})[^=&;\s]*|[^=&;\s]*key|(?:[^=&;\s]*[_-])?sig|code|auth|jwt|session(?:_?id)?)=)[^&;#\s'\"<>]+",
+    re.IGNORECASE,
+)
 
 
 class WorkbenchError(ValueError):
-    """One clear sentence: what came, what was wanted, which choices there are, what to do."""
+    """One clear sentence: what came, what was wanted, which choices there are, what to do; addresses in it are `masked`."""
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(masked(one) if isinstance(one, str) else one for one in words))
+
+
+def masked(text: str) -> str:
+    """Text without what is secret in its addresses: users, passwords, and values of a query that sign or open something.
+
+    >>> masked("https://me:word@host/rows.csv?X-Amz-Signature=ab12&part=1")
+    'https://***@host/rows.csv?X-Amz-Signature=***&part=1'
+    """
+    return _QUERY.sub(r"\1***", _WHO.sub(r"\1***@", text))
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:

@@ -118,3 +118,15 @@ def test_what_cannot_be_a_parameter():
         door.annotated('runs: str = ""')
     with pytest.raises(WorkbenchError, match="not plain Python"):
         door.annotated("%matplotlib inline")
+
+
+@pytest.mark.parametrize(
+    "address", ["https://host/rows.csv?X-Amz-Signature=ab12cd", "s3://me:ab12cd@bucket/t", "https://ab12cd@host/a.csv"]
+)
+def test_an_address_with_a_secret_is_no_value_that_a_notebook_keeps(address):
+    known = door.annotated('table: str = "example"')
+    with pytest.raises(WorkbenchError, match="give 'secret:env:NAME'") as told:
+        door.resolve(known, [("table", address)], {}, door.NO_LIMITS)
+    assert "ab12cd" not in str(told.value)
+    for plain in ("abfss://logs@account.dfs.core.windows.net/t", "sftp://me@host/t", "https://host/rows.csv?part=1"):
+        assert door.resolve(known, [("table", plain)], {}, door.NO_LIMITS)[0] == {"table": plain}

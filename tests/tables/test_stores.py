@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import http.server
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
+import threading
 
 import fsspec
 import pyarrow as pa
@@ -174,6 +177,75 @@ def test_a_store_that_is_not_there_is_told_without_its_keys(options):
     with pytest.raises(WorkbenchError, match="carries a password") as told:
         collect(f"ftp://me:{SECRET}@127.0.0.1/in", "table")
     assert SECRET not in str(told.value)
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """One file of CSV on the web, whatever the query; `denied` in it is refused."""
+
+    def log_message(self, *told):
+        pass
+
+    def do_GET(self):
+        found = "/rows.csv" in self.path and "denied" not in self.path
+        data = b"key,ms\n1,5\n2,oops\n3,7\n" if found else b""
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if found else None
+        first, last = (int(asked[1]), min(int(asked[2]) + 1, len(data))) if asked else (0, len(data))
+        self.send_response(404 if not found else 206 if asked else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last - 1}/{len(data)}")
+        self.send_header("Content-Length", str(last - first))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data[first:last])
+
+    do_HEAD = do_GET  # noqa: N815
+
+
+@pytest.fixture(scope="module")
+def web():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/rows.csv"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        (f"?X-Amz-Date=20261126T1&X-Amz-Signature={SECRET}", "?X-Amz-Date=20261126T1&X-Amz-Signature=***"),
+        (f"?sv=2024&sig={SECRET}%2Fx%3D&se=9", "?sv=2024&sig=***&se=9"),
+        (f"?token={SECRET}", "?token=***"),
+        (f"?part=1&Signature={SECRET}", "?part=1&Signature=***"),
+    ],
+)
+def test_a_signed_address_is_read_and_kept_without_its_signature(web, query, shown, tmp_path):
+    done = collect(web + query, tmp_path / "t", types={"ms": "integer"}, settle=0)
+    assert (done.rows, done.aside, done.told[0]["source"]) == (2, 1, web + shown)
+    assert list(quarantine.entries(tmp_path / "t")["source"]) == [web + shown]
+    kept = [str(pq.read_table(one).to_pylist()) for one in (tmp_path / "t").rglob("*.parquet")]
+    assert any(shown in one for one in kept)  # else the next line says nothing
+    assert not any(SECRET in one for one in [*kept, *map(str, (tmp_path / "t").rglob("*"))])
+    logs = [one.read_text() for one in (tmp_path / "t").rglob("*.json")]
+    assert logs
+    assert not any(SECRET in one for one in [*logs, str(done), str(versions.history(tmp_path / "t").to_dict())])
+    again = collect(web + query.replace(SECRET, "another-day"), tmp_path / "t", settle=0)
+    assert (again.rows, again.told[0]["outcome"]) == (0, "known")
+    table = wb.open_table(web + query)
+    assert table.source == web + shown
+    assert SECRET not in repr(table)
+    for wrong in (web.replace("rows.csv", "none.csv") + query, web + query + "&denied"):
+        for of in (wb.open_table, lambda source: collect(source, tmp_path / "t")):
+            with pytest.raises(WorkbenchError, match=r"=\*\*\*") as told:
+                of(wrong)
+            assert SECRET not in str(told.value)
+    with pytest.raises(WorkbenchError, match="was kept without its secret: give the whole address again"):
+        collect(web + shown, tmp_path / "t")
+
+
+def test_addresses_that_only_secrets_tell_apart_are_not_taken_for_one(web, tmp_path):
+    with pytest.raises(WorkbenchError, match="two addresses are .*token=.* when their secrets are left out"):
+        collect([f"{web}?token=first-one", f"{web}?token=second-one"], tmp_path / "t", settle=0)
 
 
 def test_memory_is_a_source_and_no_target(tmp_path):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError, nearest
+from workbench.errors import WorkbenchError, masked, nearest
 from workbench.runs.notebooks import read_cells, tags
 
 RESERVED = (
@@ -318,6 +318,11 @@ def resolve(
         if name not in parameters:
             raise WorkbenchError(f"The notebook has no parameter {name!r}; {nearest(name, parameters)}")
         given[name] = check(parameters[name], parse(parameters[name], text, bounds=bounds), "the command line", bounds)
+        if isinstance(given[name], str) and "://" in given[name] and masked(given[name]) != given[name]:
+            raise WorkbenchError(
+                f"Parameter {name!r} is an address with a secret, {given[name]!r}, which the executed notebook would keep; put "
+                "it into an environment variable and give 'secret:env:NAME'."
+            )
     variables = from_environment(parameters, environment)
     used = {}
     for name, parameter in parameters.items():

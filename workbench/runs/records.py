@@ -17,20 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, masked
 from workbench.runs import secrets
 
 NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 SECRET = re.compile(r"(^|_)(password|passwd|secret|token|api_?key|access_?key|credentials?)$", re.IGNORECASE)
-IN_ADDRESS = (
-    (re.compile(r"(://)[^/@\s]+@"), r"\1***@"),
-    (
-        re.compile(
-            r"([?&;][^=&;\s]*(?:token|sig|signature|key|secret|password|credential)[^=&;\s]*=)[^&;\s]+", re.IGNORECASE
-        ),
-        r"\1***",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -211,9 +202,7 @@ def without_secrets(value: Any, name: str = "") -> Any:
     if name and SECRET.search(name) and value not in (None, ""):
         return "***"
     if isinstance(value, str):
-        for pattern, instead in IN_ADDRESS:
-            value = pattern.sub(instead, value)
-        return value
+        return masked(value)
     if isinstance(value, dict):
         return {key: without_secrets(one, str(key)) for key, one in value.items()}
     return [without_secrets(one) for one in value] if isinstance(value, (list, tuple)) else value

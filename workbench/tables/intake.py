@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.tables.delta_record import Entry, Record
-from workbench.tables.source import ENDINGS, NO_VALUE, Place, brief, locate
+from workbench.tables.source import ENDINGS, NO_VALUE, Place, brief, is_folder, is_pattern, locate, plain
 
 BLOCK = 1 << 20  # bytes of a block of the chain
 HEAD = 1024  # bytes by which a file that moved is looked for
@@ -61,7 +61,11 @@ def find(sources: str | PathLike[str] | Sequence[str | PathLike[str]], options: 
     found: dict[str, Seen] = {}
     for source in [sources] if isinstance(sources, str | PathLike) else sources:
         for one in _under(fspath(source), dict(options or {})):
-            found.setdefault(one.name, one)
+            if found.setdefault(one.name, one).path != one.path:
+                raise WorkbenchError(
+                    f"two addresses are {one.name!r} when their secrets are left out, so that what was taken of each could not "
+                    "be told: name one of them"
+                )
     return sorted(found.values(), key=lambda one: (-one.age if one.age != float("inf") else 0.0, one.name))
 
 
@@ -69,13 +73,13 @@ def _under(source: str, options: dict[str, Any]) -> Iterator[Seen]:
     place, path = locate(source, options)
     fs = place.fresh
     try:
-        if any(mark in path for mark in "*?[") and not fs.exists(path):
+        if is_pattern(path) and not fs.exists(path):
             details = fs.glob(path, detail=True)
             root = re.split(r"[*?\[]", path)[0].rpartition("/")[0]
-        elif fs.isdir(path):
+        elif is_folder(fs, path):
             details, root = fs.find(path, detail=True), path.rstrip("/")
         elif fs.exists(path):
-            details, root = {path: fs.info(path)}, path.rpartition("/")[0]
+            details, root = {path: fs.info(path)}, plain(path).rpartition("/")[0]
         else:
             raise WorkbenchError(f"{source!r} does not exist: name a folder, a pattern or a file")
     except WorkbenchError:
@@ -86,7 +90,7 @@ def _under(source: str, options: dict[str, Any]) -> Iterator[Seen]:
     for name, info in details.items():
         if info.get("type") != "file":
             continue
-        relative = str(name)[len(root) :].lstrip("/")
+        relative = plain(str(name))[len(root) :].lstrip("/")
         parts = relative.split("/")
         if any(one.startswith((".", "_")) and "=" not in one for one in parts) and len(details) > 1:
             continue

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from workbench.errors import WorkbenchError, nearest
+from workbench.errors import WorkbenchError, masked, nearest
 from workbench.tables import parquet
 from workbench.tables import where as conditions
 from workbench.tables.kinds import asked_type, common_type, kind_of, plain_type
@@ -120,7 +120,7 @@ def open_table(
         stored = pa.schema([(one, _whole(place, files, one, type_)) for one, type_ in fields.items()])
         files = [_kept(place, file, stored, checked) for file in files]
     return Table(
-        name,
+        masked(name),
         form,
         pa.schema([stored.field(one) for one in chosen]),
         tuple(files),

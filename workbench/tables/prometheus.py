@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
-from workbench.tables.source import Found, brief, locate
+from workbench.tables.source import Found, brief, is_folder, is_pattern, locate, plain
 from workbench.tables.usage import TIME, exceptions_table
 from workbench.tables.usage_records import SHOWN, content
 from workbench.tables.usage_values import spelled
@@ -71,20 +71,14 @@ def read_metrics(source: str | PathLike[str], *, at: datetime | None = None) -> 
     name = fspath(source)
     place, path = locate(name, None)
     fs = place.fs
-    paths = (
-        sorted(fs.glob(path))
-        if any(mark in path for mark in "*?[")
-        else sorted(fs.find(path))
-        if fs.isdir(path)
-        else [path]
-    )
+    paths = sorted(fs.glob(path)) if is_pattern(path) else sorted(fs.find(path)) if is_folder(fs, path) else [path]
     if not paths or not fs.exists(paths[0]):
         raise WorkbenchError(f"{name!r} does not exist: name a file, folder or pattern of Prometheus text or JSON")
     samples: list[Sample] = []
     broken: list[dict[str, Any]] = []
     told = [0]
     for one in paths:
-        label = one.rpartition("/")[2]
+        label = plain(one).rpartition("/")[2]
         try:
             text = b"".join(content(place, Found(one, label, ()))).decode("utf-8", "replace")
         except (OSError, EOFError, pa.ArrowException) as error:

@@ -47,7 +47,9 @@ def batches(table: Table, piece: Piece) -> Iterator[Rows]:
             from workbench.tables import text
 
             yield from text.blocks(table, file)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:  # the last from a server that cannot seek
+        if isinstance(error, WorkbenchError):
+            raise
         unchanged(table, file)
         raise WorkbenchError(f"{table.place.show(file.path)!r} cannot be read: {brief(error)}") from error
     unchanged(table, file)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import fsspec
 
-from workbench.errors import WorkbenchError, nearest
+from workbench.errors import WorkbenchError, masked, nearest
 
 ENDINGS = {
     ".parquet": "parquet",
@@ -35,10 +35,10 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 class Place:
     """A file system as a value: it travels to workers and is opened there. `address` None is the local disk.
 
-    Its options may hold keys, so that it is never shown with them.
+    Both may hold keys, so that it is never shown with them.
     """
 
-    address: str | None = None
+    address: str | None = field(default=None, repr=False)
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False, hash=False)
 
     @property
@@ -64,10 +64,10 @@ class Place:
         return _mark(self.fresh.info(path))
 
     def show(self, path: str) -> str:
-        """The path as a person would write it."""
+        """The path as a person would write it, and as records keep it: without signatures, tokens and passwords."""
         if self.address is None:
             return path
-        return str(self.fs.unstrip_protocol(path))
+        return masked(str(self.fs.unstrip_protocol(path)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -95,13 +95,13 @@ def find(source: str, options: dict[str, Any] | None) -> tuple[Place, list[Found
     place, path = locate(source, options)
     fs = place.fs
     try:
-        if any(mark in path for mark in "*?[") and not fs.exists(path):
+        if is_pattern(path) and not fs.exists(path):
             found = sorted(name for name, info in fs.glob(path, detail=True).items() if info["type"] == "file")
             if not found:
                 raise WorkbenchError(f"no file matches {source!r}: check the pattern, or name the folder itself")
             root = re.split(r"[*?\[]", path)[0].rpartition("/")[0]
             return _choose(place, root, found, source)
-        if fs.isdir(path):
+        if is_folder(fs, path):
             root = path.rstrip("/")
             if fs.exists(f"{root}/_delta_log"):
                 raise WorkbenchError(
@@ -110,7 +110,7 @@ def find(source: str, options: dict[str, Any] | None) -> tuple[Place, list[Found
                 )
             return _choose(place, root, sorted(fs.find(path)), source)
         if fs.exists(path):
-            return _choose(place, path.rpartition("/")[0], [path], source)
+            return _choose(place, plain(path).rpartition("/")[0], [path], source)
     except WorkbenchError:
         raise
     except Exception as error:
@@ -128,6 +128,8 @@ def locate(source: str, options: dict[str, Any] | None) -> tuple[Place, str]:
             f"an address of {protocol}:// carries a password, which records and runs would keep: leave it out, and give it in "
             "storage_options or in the environment"
         )
+    if re.search(r"=\*\*\*(?:[&;#]|$)|://\*\*\*@", source):
+        raise WorkbenchError(f"{source!r} was kept without its secret: give the whole address again")
     try:
         path = fsspec.url_to_fs(source, **(options or {}))[1]
     except ImportError as error:
@@ -147,6 +149,24 @@ def locate(source: str, options: dict[str, Any] | None) -> tuple[Place, str]:
     return Place(source, tuple(sorted((options or {}).items()))), path
 
 
+def plain(path: str) -> str:
+    """A path without the query of a web address.
+
+    >>> plain("https://host/rows.csv?part=1"), plain("/tmp/rows?.csv")
+    ('https://host/rows.csv', '/tmp/rows?.csv')
+    """
+    return path.partition("?")[0] if path.startswith(("http://", "https://")) else path
+
+
+def is_pattern(path: str) -> bool:
+    return any(mark in plain(path) for mark in "*?[")
+
+
+def is_folder(fs: Any, path: str) -> bool:
+    """Whether a path is a folder; on the web, what ends like a file is none (its system reads all of it for links)."""
+    return not (path.startswith(("http://", "https://")) and file_format(path)) and bool(fs.isdir(path))
+
+
 def _siblings(fs: Any, path: str) -> str:
     folder = path.rstrip("/").rpartition("/")[0]
     try:
@@ -160,7 +180,8 @@ def _siblings(fs: Any, path: str) -> str:
 def _choose(place: Place, root: str, paths: list[str], source: str) -> tuple[Place, list[Found], str]:
     found = []
     for path in paths:
-        relative = path[len(root) :].lstrip("/") if path.startswith(root) else path.rpartition("/")[2]
+        bare = plain(path)
+        relative = bare[len(root) :].lstrip("/") if bare.startswith(root) else bare.rpartition("/")[2]
         parts = relative.split("/")
         if len(paths) == 1 or not any(part.startswith((".", "_")) and "=" not in part for part in parts):
             pairs = tuple(_pair(part) for part in parts[:-1] if "=" in part)
@@ -199,7 +220,7 @@ def _is_parquet(place: Place, path: str) -> bool:
 
 def file_format(path: str) -> str | None:
     """The format by a file's ending, or None."""
-    stem, ending = os.path.splitext(path.lower())
+    stem, ending = os.path.splitext(plain(path).lower())
     if ending in PACKED:
         inner = ENDINGS.get(os.path.splitext(stem)[1])
         return None if inner == "parquet" else inner
@@ -208,7 +229,7 @@ def file_format(path: str) -> str | None:
 
 def packing(path: str) -> str | None:
     """The compression by a file's ending: "gzip", "zstd" or None."""
-    return PACKED.get(os.path.splitext(path.lower())[1])
+    return PACKED.get(os.path.splitext(plain(path).lower())[1])
 
 
 def partition_value(texts: list[str | None]) -> Callable[[str | None], Any]:
@@ -239,4 +260,4 @@ def digest(*parts: Any) -> str:
 def brief(error: BaseException) -> str:
     """The first line of an error's own words."""
     words = (str(error) or type(error).__name__).strip().splitlines()[0].strip()
-    return words[:300].rstrip(".")
+    return masked(words)[:300].rstrip(".")

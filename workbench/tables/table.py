@@ -21,7 +21,7 @@ PIECE_ROWS = 1_000_000  # small row groups of one file are joined up to about th
 class File:
     """One file of a table, as it was when the table was opened."""
 
-    path: str
+    path: str = field(repr=False)  # as its file system knows it; on the web it may hold a signature
     relative: str  # its path under the source
     size: int  # bytes
     stamp: str  # changes when the file is written again: modification time, or the store's etag

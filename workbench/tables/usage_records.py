@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
-from workbench.tables.source import Found, Place, brief, find, locate, packing
+from workbench.tables.source import Found, Place, brief, find, is_pattern, locate, packing, plain
 from workbench.tables.usage import PAGES
 from workbench.tables.usage_named import Raw
 from workbench.tables.usage_values import array
@@ -60,12 +60,12 @@ def seen(source: str | PathLike[str]) -> Any:
     from workbench.tables.opening import open_table
 
     name = fspath(source)
-    if name.lower().endswith(PAGES):
+    if plain(name).lower().endswith(PAGES):
         place, path = locate(name, None)
-        paths = sorted(place.fs.glob(path)) if any(mark in path for mark in "*?[") else [path]
+        paths = sorted(place.fs.glob(path)) if is_pattern(path) else [path]
         if not paths or not place.fs.exists(paths[0]):
             raise WorkbenchError(f"{name!r} does not exist: name a file or pattern of Prometheus text")
-        found = [Found(one, one.rpartition("/")[2], ()) for one in paths]
+        found = [Found(one, plain(one).rpartition("/")[2], ()) for one in paths]
     else:
         place, found, form = files(source)
         if form == "parquet":
