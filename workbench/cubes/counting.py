@@ -318,16 +318,16 @@ class Grouped:
     def _numbers(self, i: int, c: Column, v: Values, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
         missing, starts = np.zeros(n, np.int64), np.zeros(n + 1, np.int64)
-        own = np.empty(len(v.values), v.values.dtype)
         # where rows a group are few for the bins, nearly every one is a bin of its own, and five times as large
-        if c.asked.histogram and not c.asked.p and 2 * len(own) < n * (c.plan.size - ROOTS):
-            own_groups = np.empty(len(own), np.int32)
+        if c.asked.histogram and not c.asked.p and 2 * len(v.values) < n * (c.plan.size - ROOTS):
+            own_groups, own = self.waiting[i].room(len(v.values), v.values.dtype)
             there = k.keep(v.values, v.valid, v.offset, v.nulls, codes, groups, own, own_groups, missing)
             self.whole[i, groups, p.MISSING] += missing
-            self.waiting[i].add(own_groups[:there], own[:there])
+            self.waiting[i].took(there)
             if sum(w.size for w in self.waiting) > WAITING:
                 self._settle()
             return
+        own = np.empty(len(v.values), v.values.dtype)
         k.partition(v.values, v.valid, v.offset, v.nulls, codes, starts, own, missing)
         own = own[: starts[-1]]
         if c.asked.histogram and i not in self.scratch:
@@ -412,6 +412,8 @@ class Grouped:
 
     def partial(self) -> p.Partial:
         n = len(self.groups)
+        for waiting in self.waiting:
+            waiting.block = None
         bins, loose, tops, registers = [], [], [], []
         for i in range(len(self.columns)):
             many = sum(len(t["low"]) for t in self.bins[i]) > p.MANY  # then they are moved once, when all are added

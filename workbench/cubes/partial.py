@@ -28,6 +28,7 @@ Ragged = dict[str, np.ndarray]
 
 MANY = 1 << 18  # bins that are added by compiled code
 WAITING = 1 << 25  # values that wait to be counted in a sum
+BLOCK = 1 << 23  # of them in one place
 BIN_TYPES = {"group": np.int64, "low": np.int64, "bits": np.uint8, "count": np.int64, "min": float, "max": float}
 TOP_TYPES = {"group": np.int64, "value": object, "count": np.int64}
 REGISTER_TYPES = {"group": np.int64, "index": np.uint16, "rank": np.uint8}
@@ -63,6 +64,24 @@ class Waiting:
     plan: Plan
     pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = field(default_factory=list)
     size: int = 0
+    block: tuple[np.ndarray, np.ndarray] | None = None  # where the next values go
+
+    def room(self, rows: int, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """Places for the groups and values of so many rows, which ``took`` then adds.
+
+        They are cut from large blocks: these are given back to the system when they are counted, small ones are not.
+        """
+        if self.block is None or len(self.block[0]) < rows or self.block[1].dtype != kind:
+            size = max(rows, BLOCK)
+            self.block = np.empty(size, np.int32), np.empty(size, kind)
+        return self.block
+
+    def took(self, rows: int) -> None:
+        """The first ``rows`` of ``room`` are there."""
+        assert self.block is not None
+        groups, values = self.block
+        self.add(groups[:rows], values[:rows])
+        self.block = groups[rows:], values[rows:]
 
     def add(self, groups: np.ndarray, values: np.ndarray, where: np.ndarray | None = None) -> None:
         """Values and their groups (int32), which ``where`` renumbers."""
@@ -158,8 +177,14 @@ def join(parts: Sequence[Partial]) -> Partial:
 
 
 def settled(part: Partial) -> Partial:
-    """The partial with its labels and groups in order, and nothing left to be counted."""
-    return _counted(join([part]))
+    """The partial with its labels and groups in order, and nothing left to be counted.
+
+    What waits in ``part`` moves into it: it is given back piece by piece as it is counted.
+    """
+    joined = join([part])
+    if joined is not part:
+        part.waiting = []
+    return _counted(joined)
 
 
 def _counted(part: Partial) -> Partial:
