@@ -15,6 +15,7 @@ from workbench.apps.page import _slider, latest_event, page, table
 from workbench.apps.poster import poster
 from workbench.errors import WorkbenchError
 from workbench.views import look
+from workbench.views.maps import nothing
 
 hv = look.extension()
 
@@ -49,6 +50,16 @@ def test_a_run_folder_gets_the_page_and_its_pictures(tmp_path):
     stored = json.loads(published.pictures)[picture["key"]]
     assert stored["root_id"] in json.dumps(stored["doc"])
     assert "http" not in published.pictures
+
+
+def test_a_picture_with_nothing_to_draw_is_a_sentence(tmp_path):
+    page(a_run(tmp_path), "T", "Q?", sections=[("One", "before", [nothing("a<b: no values"), curve()])])
+    published = snapshot.read_snapshot(tmp_path)
+    parts = published.story["sections"][0]["parts"]
+    assert [part["kind"] for part in parts] == ["text", "text", "picture"]
+    assert parts[1]["text"] == "a<b: no values"
+    assert list(json.loads(published.pictures)) == [parts[2]["key"]]
+    assert published.scripts == ("bokeh",), "a published page has no scripts of panel"
 
 
 def test_nothing_is_written_outside_a_run_folder(tmp_path, monkeypatch):
@@ -97,13 +108,6 @@ def test_a_panel_object_is_published_as_its_pictures(tmp_path):
         a_run(tmp_path), "T", "Q", sections=[("One", "", pn.Column(pn.widgets.IntSlider(), pn.pane.HoloViews(curve())))]
     )
     assert [part["kind"] for part in snapshot.read_snapshot(tmp_path).story["sections"][0]["parts"]] == ["picture"]
-
-
-def test_a_sentence_for_a_picture_brings_the_scripts_it_stands_on(tmp_path):
-    from workbench.views import maps
-
-    page(a_run(tmp_path), "T", "Q?", sections=[("One", "", curve()), ("Two", "", maps.nothing("There is nothing."))])
-    assert {"panel", "bokeh-widgets", "bokeh-tables"} <= set(snapshot.read_snapshot(tmp_path).scripts)
 
 
 def test_pictures_may_share_a_formatter(tmp_path):

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 from workbench.apps import shell, snapshot
@@ -144,6 +145,8 @@ def _view(key: str, thing: Any, views: dict[str, Any], models: dict[str, Any] | 
         return [{"kind": "table", "html": table(thing)}]
     import holoviews as hv
 
+    if isinstance(thing, hv.Div):  # words where a picture has nothing to draw
+        return [_text(unescape(re.sub(r"<[^>]*>", "", thing.data)))]
     if isinstance(thing, hv.Table):
         return [{"kind": "table", "html": table(thing.dframe())}]
     if isinstance(thing, (hv.core.Dimensioned, hv.core.ViewableTree)):
