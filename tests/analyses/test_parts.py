@@ -45,7 +45,13 @@ def test_counts_without_windows_or_segments():
 
 def test_tidy_tables_hold_totals_and_windows(cube):
     profile, tops = parts.tables(cube)
-    assert list(profile.columns) == ["window", "segment", "column", "metric", "value"]
+    segment = ["window", "segment", "segment_key", "segment_value", "column"]
+    assert list(profile.columns) == [*segment, "metric", "value"]
+    assert list(tops.columns) == [*segment, "value", "count", "short"]
+    for table in (profile, tops):
+        keys = set(table[["segment", "segment_key", "segment_value"]].itertuples(index=False, name=None))
+        assert {("", "", ""), ("model=(missing)", "model", "(missing)"), ("region=eu", "region", "eu")} <= keys
+        assert ("model=a, region=us", "model, region", "a, us") in keys
     counted = profile[(profile["column"] == "ms") & (profile["metric"] == "count")].set_index(["window", "segment"])
     assert counted.loc[("", ""), "value"] == 4
     assert counted.loc[("2026-03-02T00:00:00Z", ""), "value"] == 2
@@ -54,6 +60,16 @@ def test_tidy_tables_hold_totals_and_windows(cube):
     assert counted.loc[("", "model=a, region=us"), "value"] == 1
     assert not counted.index.duplicated().any()
     assert tops.query("window == '' and segment == '' and column == 'model' and value == 'a'")["count"].item() == 2
+
+
+def test_segments_have_keys_and_values_whatever_is_in_their_labels():
+    rows = pd.DataFrame({"model": ["a=b, c", ""], "region": ["x, y=z", "eu"], "ms": [1, 2]})
+    profile, _ = parts.tables(wb.cube(rows, by=["model", "region"]))
+    keys = set(profile[["segment_key", "segment_value"]].itertuples(index=False, name=None))
+    assert keys == {
+        ("", ""), ("model", ""), ("model", "a=b, c"), ("region", "x, y=z"), ("region", "eu"),
+        ("model, region", "a=b, c, x, y=z"), ("model, region", ", eu"),
+    }  # fmt: skip
 
 
 def test_how_many_values_are_at_most_a_limit(cube):

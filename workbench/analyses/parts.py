@@ -99,9 +99,10 @@ def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
 def tables(cube: xr.Dataset, limit: int = 20) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tidy profile of a cube's parts, and their most frequent values (at most `limit` a part and column).
 
-    Columns: window, segment, column, metric, value; and window, segment, column, value, count, short. All rows and the
-    segments of one axis are there for every window and for all windows together (window ""); the segments of all axes
-    together for all windows only.
+    Columns: window, segment, segment_key, segment_value, column, metric, value; and window, segment, segment_key,
+    segment_value, column, value, count, short. All rows and the segments of one axis are there for every window and for all
+    windows together (window ""); the segments of all axes together for all windows only. A segment's key and value are its
+    category and label ("model", "a"); of several categories they are joined as in "model, region", "a, eu".
     """
     from workbench.cubes import collapse, profile, top_values
 
@@ -114,9 +115,26 @@ def tables(cube: xr.Dataset, limit: int = 20) -> tuple[pd.DataFrame, pd.DataFram
         level = collapse(start, *others) if others else start
         smallest = level if len(cut) == 1 and level["count"].size < smallest["count"].size else smallest
         parts = [level] if WINDOW not in level.dims else [collapse(level, WINDOW), *([level] if len(cut) < 2 else [])]
-        profiles += [profile(part) for part in parts]
-        tops += [top_values(part, limit) for part in parts]
+        profiles += [_keyed(profile(part), cut) for part in parts]
+        tops += [_keyed(top_values(part, limit), cut) for part in parts]
     return pd.concat(profiles[::-1], ignore_index=True), pd.concat(tops[::-1], ignore_index=True)
+
+
+def _keyed(frame: pd.DataFrame, cut: Sequence[str]) -> pd.DataFrame:
+    """The frame with the key and value of its segments, which are all of the axes `cut`."""
+    names = list(frame["segment"].unique())
+    ends = [f", {dim}=" for dim in cut[1:]] + [""]
+    values = {}
+    for name in names:
+        rest, found = name.removeprefix(f"{cut[0]}=") if cut else "", []
+        for end in ends[: len(cut)]:
+            one, _, rest = rest.partition(end) if end else (rest, "", "")
+            found.append(one)
+        values[name] = ", ".join(found)
+    at = frame.columns.get_loc("segment") + 1
+    frame.insert(at, "segment_key", ", ".join(cut))
+    frame.insert(at + 1, "segment_value", frame["segment"].map(values))
+    return frame
 
 
 def groups(cube: xr.Dataset) -> dict[str, npt.NDArray[np.intp]]:
