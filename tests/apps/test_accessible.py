@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.apps.accessible import check, check_keyboard
+from tests.apps.asking import serving
 from tests.apps.browsing import BLANK, PHONE, WIDE, opened
 from tests.apps.conftest import Served
+from workbench.apps.users import add_user
 
 pytestmark = pytest.mark.pages
 NEW, FAILED = "20990101T000000Z", "20990102T000000Z"
@@ -88,14 +90,41 @@ def test_the_tab_key_reaches_everything(browser, server, place):
         check_keyboard(seen.ready())
 
 
-@pytest.mark.parametrize("place", ["index", "page", "history", "compare", "details"])
-def test_axe_finds_nothing(browser, server, place):
+def check_axe(page):
     from axe_playwright_python.sync_playwright import Axe
 
-    for scheme in ("light", "dark"):
-        with opened(browser, server.url + PLACES[place], scheme=scheme, bypass_csp=True) as seen:
-            found = Axe().run(seen.ready())
-            assert [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found.response["violations"]] == []
+    found = Axe().run(page).response
+    assert found["passes"], "axe looked at something"
+    assert [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found["violations"]] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("place", ["index", "page", "history", "compare", "details", "live"])
+def test_axe_finds_nothing(browser, server, place, scheme):
+    with opened(browser, server.url + PLACES[place], scheme=scheme, bypass_csp=True) as seen:
+        check_axe(seen.ready())
+
+
+def test_axe_finds_nothing_at_the_door_and_in_the_audit_trail(browser, several, notebooks, tmp_path):
+    add_user(tmp_path / "users.json", "ana", "admin", password="a long enough password")
+    with serving(several, notebooks, "--users", str(tmp_path / "users.json")) as url:
+        for scheme in ("light", "dark"):
+            with opened(browser, f"{url}/-/audit", scheme=scheme, bypass_csp=True) as seen:
+                page = seen.ready()
+                for word in ("a wrong password", "a long enough password"):
+                    check_axe(page)
+                    check(page)
+                    page.fill("#name", "ana")
+                    page.fill("#password", word)
+                    with page.expect_navigation():
+                        page.click("button[type=submit]")
+                    seen.ready()
+                page.goto(f"{url}/-/audit")
+                seen.ready()
+                assert "sign-in" in page.inner_text("main table")
+                check_axe(page)
+                check(page)
+                check_keyboard(page)
 
 
 @pytest.mark.parametrize("place", ["index", "history", "compare", "details"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,10 +25,10 @@ from workbench.errors import WorkbenchError
 def a_run(runs: Path, name: str, status: str = "good", value: float | None = 1.0, unit: str = "s", **more) -> Path:
     folder = runs / "waves" / name
     folder.mkdir(parents=True)
-    stamp = name.strip(".")[:16]
+    stamp = folder.name.strip(".")[:16]
     when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}Z"
     headline = [{"name": "p99", "value": value, "unit": unit}]
-    told = {"status": status, "notebook": "waves", "started": when, "ended": when, "headline": headline, "source": "t"}
+    told = {"status": status, "notebook": folder.parent.name, "started": when, "ended": when, "headline": headline, "source": "t"}
     (folder / "run.json").write_text(json.dumps({**told, **more}))
     return folder
 
@@ -202,6 +203,20 @@ def test_the_index_counts_states_worst_first_and_draws_lines_over_runs(runs, sit
     assert "1 failed last" in html
     assert "The newest run, 1 Mar 2026 00:00, failed." in html
     assert html.count("UTC") == 1
+
+
+def test_the_index_begins_with_what_failed_or_is_late_then_what_is_to_be_looked_at(runs, site):
+    """Newest first: fine, looked at, late, failed; the order of the index is another one."""
+    days = {"failed": "20260102", "late": "20260103", "bad": "20260105", "fine": "20260106"}
+    for name, day in days.items():
+        a_run(runs, f"../{name}/{day}T000000Z", headline=[{"name": "p99", "value": 1, "good": name != "bad"}])
+    a_run(runs, "../failed/20260104T000000Z", status="failed", error={"name": "KeyError"})
+    for name in ("late", "unrun"):
+        nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {name}")]), site.notebooks / f"{name}.ipynb")
+    (site.notebooks / "schedule.yml").write_text(SCHEDULE.replace("waves", "late"))
+    (site.runs / "schedule.db").touch()
+    order = re.findall(r'<h2><a href="\./(\w+)/', index(site, now=NOW))
+    assert order == ["failed", "late", "bad", "fine", "waves", "unrun"]
 
 
 def test_text_of_a_run_cannot_become_markup(runs, site):

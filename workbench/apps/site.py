@@ -102,15 +102,15 @@ def listing_of(runs: Path) -> Listing:
 
 
 def index(site: Site, leaf: str = "", *, now: datetime | None = None) -> str:
-    """The index: every notebook with its question, state, figures, age and next run; what failed or is late comes first,
-    then what is to be looked at, each with the newest run first; those without a run come last.
+    """The index: every notebook with its question, state, figures, age and next run; what failed comes first, then what is
+    late, then what is to be looked at, each with the newest run first; those without a run come last.
 
     `leaf` is what a link to a folder ends with: nothing on a server, `index.html` in files.
     """
     names = site.names()
     planned, problem = due(site.notebooks, site.runs, now or datetime.now(UTC))
     entries = [_entry(site, name, planned.get(name)) for name in names]
-    entries.sort(key=lambda entry: {"bad": 0, "warn": 1}.get(entry["state"]["colour"], 2))
+    entries.sort(key=lambda entry: _place(entry["state"]))
     return _render(
         "index.html",
         0,
@@ -134,7 +134,7 @@ def run_page(site: Site, record: Record, *, latest: bool, leaf: str = "", served
     A page that is not `served` has its pictures inside instead of sending for them, so that it opens from a disk.
     """
     name = record.folder.parent.name
-    published, problem = _published(record)
+    published, problem = _published(record, drawn=not served)
     story = published.story if published else bare(site, record)
     state = shell.state_of(
         record.told or {"status": record.status, "error": record.error},
@@ -285,9 +285,9 @@ def _heading(path: Path, changed: int) -> tuple[str, str]:
     return heading(read_cells(path))
 
 
-def _published(record: Record) -> tuple[Snapshot | None, str]:
+def _published(record: Record, drawn: bool) -> tuple[Snapshot | None, str]:
     try:
-        return read_snapshot(record.folder), ""
+        return read_snapshot(record.folder, drawn), ""
     except WorkbenchError as error:
         return None, str(error)
 
@@ -374,6 +374,11 @@ def _unrun(site: Site, name: str) -> Json:
         return {"title": title or name, "question": question, "state": {"word": "Never ran", "colour": ""}}
     except (WorkbenchError, OSError) as error:
         return {"state": {"word": "Damaged", "colour": "bad", "notice": str(error)}}
+
+
+def _place(state: Json) -> int:
+    """Where a state comes on the index, the first 0: failed or damaged, late, to be looked at, the others."""
+    return 1 if state["word"] == "Stale" else {"bad": 0, "warn": 2}.get(state["colour"], 3)
 
 
 def _tally(entries: list[Json]) -> list[Json]:

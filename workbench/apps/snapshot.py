@@ -53,12 +53,15 @@ def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> None
     (folder / PAGE).write_text(json.dumps(page, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
 
 
-def read_snapshot(folder: Path) -> Snapshot | None:
-    """What a run published, None when it published nothing. Raises WorkbenchError when its files cannot be read."""
+def read_snapshot(folder: Path, drawn: bool = True) -> Snapshot | None:
+    """What a run published, None when it published nothing. Raises WorkbenchError when its files cannot be read.
+
+    drawn: whether the pictures are read too; a page that sends for them needs only to know that they are there.
+    """
     try:
         story = json.loads((folder / PAGE).read_text(encoding="utf-8"))
         scripts = tuple(str(name) for name in story.pop("scripts", ["bokeh"]))
-        pictures = (folder / PICTURES).read_text(encoding="utf-8")
+        pictures = (folder / PICTURES).read_text(encoding="utf-8") if drawn or not (folder / PICTURES).is_file() else ""
         story["sections"], story["title"], story["question"]
         return Snapshot(story, scripts, pictures.replace("<", "\\u003c"))
     except FileNotFoundError:
