@@ -97,6 +97,27 @@ def test_a_raw_table_that_was_joined_rolled_back_or_got_a_column_is_prepared(tmp
     assert list(flow.told(into, recipe)["versions"]["added"]) == [1, 1, 1, 0]
 
 
+def test_what_a_version_brought_is_not_invented_where_the_one_before_is_vacuumed(tmp_path):
+    logs, into = tmp_path / "logs", tmp_path / "into"
+    logs.mkdir()
+    for number in (1, 2, 3):
+        (logs / f"{number}.csv").write_text(f"n\n{number}\n")
+        flow.prepare([str(logs)], into, flow.load_recipe(""), settle=0)
+    done = flow.places(into)[1]
+    (tmp_path / "runs").mkdir()
+    assert versions.vacuum(done, hours=0, runs=tmp_path / "runs")["kept"] == [3]
+    found = flow.told(into, flow.load_recipe(""))
+    told = found["versions"]
+    assert list(told["added"].isna()) == list(told["removed"].isna()) == [False, True, True]
+    assert told["added"][0] == 1
+    assert told["compared"][0] == ""
+    assert all(one.startswith("cannot be told: version") and "vacuumed" in one for one in told["compared"][1:])
+    assert len(found["changes"]) == len(found["schema"]) == 0
+    assert "Version **3** holds 3 rows" in flow.words(found, str(into))[0]
+    with pytest.raises(WorkbenchError, match="version 2 was vacuumed, or its files deleted"):
+        versions.difference(done, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -336,7 +336,8 @@ def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
 
     taken: raw versions with rows and what was set aside. steps: rows in, out, changed, refused, flagged, dropped of each
     step. refused: step, reason, rows. personal: field, kind, rule, findings, rows. versions: number, time, rows, added,
-    removed, changed against the one before. changes: columns with changed values between the last two. schema: columns that
+    removed, changed against the one before (missing, with a word in `compared`, where one of the two is
+    vacuumed). changes: columns with changed values between the last two. schema: columns that
     came or went between them. steps, refused and personal are of the newest version.
     """
     import pandas as pd
@@ -360,16 +361,19 @@ def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
         by = entries.groupby("reason", as_index=False)["count"].sum().rename(columns={"count": "rows"})
         frames["refused"] = pd.concat([by.assign(step="collect")[["step", "reason", "rows"]], frames["refused"]])
     numbers = list(made["version"])
-    newest = (
-        versions.difference(done, numbers[-2], numbers[-1], key=recipe.key, show=1000) if len(numbers) > 1 else None
-    )
+    newest = None
+    if len(numbers) > 1:
+        with contextlib.suppress(WorkbenchError):  # told in `compared`
+            newest = versions.difference(done, numbers[-2], numbers[-1], key=recipe.key, show=1000)
     known = {numbers[-1]: newest.counts} if newest is not None else {}
-    counts = [known.get(b) or _counts(done, a, b, recipe.key) for a, b in pairwise([None, *numbers])]
+    first = {"added": made["rows"].iloc[0], "removed": 0, "changed": 0} if numbers else {}
+    counts: list[Mapping[str, Any]] = [
+        first if a is None else known.get(b) or _counts(done, a, b, recipe.key) for a, b in pairwise([None, *numbers])
+    ]
     frames["versions"] = made[["version", "time", "operation", "rows", "labels"]].assign(
         time=_when(made["time"]),
-        added=[one.get("added", rows) for one, rows in zip(counts, made["rows"], strict=True)],
-        removed=[one.get("removed", 0) for one in counts],
-        changed=[one.get("changed", 0) for one in counts],
+        **{name: _figures([one.get(name) for one in counts]) for name in ("added", "removed", "changed")},
+        compared=[str(one.get("why", "")) for one in counts],
     )
     changed = newest.changed if newest is not None else pd.DataFrame(columns=["column"])
     frames["changes"] = changed.groupby("column", as_index=False).size().rename(columns={"size": "values"})
@@ -378,13 +382,19 @@ def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
     return {name: frame.reset_index(drop=True) for name, frame in frames.items()}
 
 
-def _counts(done: str, old: int | None, new: int, key: Sequence[str]) -> Mapping[str, int]:
-    """How many rows two versions differ by; told once and kept beside the table, since neither of them changes."""
+def _figures(values: Sequence[int | None]) -> Any:
+    """Whole numbers; where one is not known, they are nullable."""
+    import pandas as pd
+
+    return pd.array(list(values), "Int64") if None in values else list(values)
+
+
+def _counts(done: str, old: int, new: int, key: Sequence[str]) -> Mapping[str, Any]:
+    """How many rows two versions differ by, or {"why": why that cannot be told}, as where one of them is vacuumed; told once
+    and kept beside the table, since neither of them changes."""
     from workbench.tables import delta, versions
     from workbench.tables.delta_files import put
 
-    if old is None:
-        return {}
     at = delta.home(done)
     path = f"{at.folder}/_workbench/differences/{old}-{new}-{digest(*key)}.json"
     try:
@@ -395,8 +405,8 @@ def _counts(done: str, old: int | None, new: int, key: Sequence[str]) -> Mapping
         pass
     try:
         counts = versions.difference(done, old, new, key=key, show=0).counts
-    except WorkbenchError:
-        return {}  # vacuumed
+    except WorkbenchError as error:
+        return {"why": f"cannot be told: {error}"}
     with contextlib.suppress(OSError):  # another process was first, or nothing may be written there
         put(at.place, path, lambda file: file.write(json.dumps(counts).encode()))
     return counts

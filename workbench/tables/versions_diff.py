@@ -47,7 +47,8 @@ def difference(
     count as often as they are there; with a key, a row of the same key and another content was changed. Memory: 16 bytes a
     row of the files that the versions do not share.
 
-    Raises WorkbenchError for a version or key column that is not there, or a key that is there twice.
+    Raises WorkbenchError for a version or key column that is not there, or a key that is there twice, and for a
+    version whose files were vacuumed.
     """
     import numpy as np
 
@@ -107,7 +108,7 @@ def _batches(side: Snapshot, shared: set[str], schema: pa.Schema) -> Iterator[pa
     for one in side.files:
         if one.path in shared:
             continue
-        with side.home.place.open(f"{side.home.folder}/{one.path}") as raw:
+        with _opened(side, one.path) as raw:
             file = pq.ParquetFile(raw)
             names = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(1 << 17, columns=names):
@@ -117,6 +118,13 @@ def _batches(side: Snapshot, shared: set[str], schema: pa.Schema) -> Iterator[pa
                         values = pa.array([value] * len(rows), pa.string() if isinstance(value, str) else None)
                         rows = rows.append_column(name, values.cast(schema.field(name).type))
                 yield conform(rows, schema)
+
+
+def _opened(side: Snapshot, path: str) -> Any:
+    try:
+        return side.home.place.open(f"{side.home.folder}/{path}")
+    except FileNotFoundError as error:
+        raise WorkbenchError(f"version {side.version} was vacuumed, or its files deleted") from error
 
 
 def _hashes(side: Snapshot, shared: set[str], schema: pa.Schema, keys: Sequence[str]) -> tuple[Any, Any]:

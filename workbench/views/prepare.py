@@ -145,13 +145,18 @@ def bars(
 def versions(frame: pd.DataFrame) -> Any:
     """Rows that every version added and changed (up) and removed (down), oldest first.
 
-    frame: version, time, rows, added, changed, removed, operation.
+    frame: version, time, rows, added, changed, removed, operation; where added is missing, what a version brought cannot be
+    told, which is what is drawn.
     """
     hv = look.extension()
     if frame.empty:
         return maps.nothing("No version yet")
     part = frame.tail(look.DRAWN).reset_index(drop=True)
+    unknown = part["added"].isna()
+    part = part.assign(**{name: part[name].fillna(0).astype(int) for name in ("added", "changed", "removed")})
     drawn = []
+    if unknown.any():
+        drawn.append(_words([(k - 0.36, 0.0, "cannot be told") for k in np.flatnonzero(unknown)]))
     for kind, colour, sign in (("added", look.GOOD, 1), ("changed", look.WARN, 1), ("removed", look.BAD, -1)):
         base = part["added"].to_numpy(float) if kind == "changed" else np.zeros(len(part))
         size = sign * part[kind].to_numpy(float)
