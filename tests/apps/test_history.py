@@ -28,7 +28,14 @@ def a_run(runs: Path, name: str, status: str = "good", value: float | None = 1.0
     stamp = folder.name.strip(".")[:16]
     when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}Z"
     headline = [{"name": "p99", "value": value, "unit": unit}]
-    told = {"status": status, "notebook": folder.parent.name, "started": when, "ended": when, "headline": headline, "source": "t"}
+    told = {
+        "status": status,
+        "notebook": folder.parent.name,
+        "started": when,
+        "ended": when,
+        "headline": headline,
+        "source": "t",
+    }
     (folder / "run.json").write_text(json.dumps({**told, **more}))
     return folder
 
