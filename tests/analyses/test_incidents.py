@@ -37,6 +37,46 @@ def test_a_day_of_quiet_does_not_end_an_incident_and_a_week_does():
     assert len(incidents.found(judged({"x": [DAYS[1]], "y": [DAYS[3]]}))) == 2, "another column is another cause"
 
 
+def test_what_begins_later_is_another_incident_also_while_the_first_lasts():
+    told = incidents.found(judged({"x": DAYS, "y": DAYS[5:8], "z": DAYS[6:8]}))
+    assert told[["columns", "since", "until"]].to_numpy().tolist() == [
+        ["y, z", DAYS[5], DAYS[7]],
+        ["x", DAYS[0], DAYS[9]],
+    ]
+    assert told["going_on"].tolist() == [False, True]
+    wave = incidents.found(judged({"x": DAYS[:1], "y": DAYS[1:2], "z": DAYS[2:3]}))
+    assert wave["columns"].tolist() == ["x, y, z"], "neighbours are one"
+
+
+def test_an_acknowledged_drift_hides_no_new_one_and_keeps_its_state_with_late_data():
+    first = run(incidents.blank(), {"x": DAYS[1:6]}, "2026-03-06T06:00:00Z", DAYS[:6])
+    mine = incidents.act(first, first["id"].iloc[0], "acknowledged", "2026-03-06T07:00:00Z", by="ana")
+    second = run(mine, {"x": DAYS[1:8], "y": DAYS[7:8]}, "2026-03-08T06:00:00Z", DAYS[:8])
+    assert second[["columns", "state"]].to_numpy().tolist() == [["y", "open"], ["x", "acknowledged"]]
+    assert incidents.alerts(mine, second)["columns"].tolist() == ["y"]
+    late = {"x": DAYS[0:9], "y": DAYS[6:9]}
+    third = run(second, late, "2026-03-09T06:00:00Z", DAYS[:9])
+    assert third[["id", "state", "since"]].to_numpy().tolist() == [
+        [second["id"].iloc[0], "open", DAYS[6]],
+        [second["id"].iloc[1], "acknowledged", DAYS[0]],
+    ]
+    assert incidents.alerts(second, third).empty
+
+
+def test_a_column_of_an_old_incident_that_drifts_again_does_not_take_its_state():
+    first = run(incidents.blank(), {"x": DAYS[:4], "y": DAYS[:1]}, "2026-03-04T06:00:00Z", DAYS[:4])
+    mine = incidents.act(first, first["id"].iloc[0], "acknowledged", "2026-03-04T07:00:00Z", by="ana")
+    again = run(mine, {"x": DAYS[:8], "y": [DAYS[0], DAYS[7]]}, "2026-03-08T06:00:00Z", DAYS[:8])
+    assert again[["columns", "state"]].to_numpy().tolist() == [["y", "open"], ["x, y", "acknowledged"]]
+    assert again["id"].nunique() == 2
+
+
+def test_incidents_that_begin_in_one_window_have_names_of_their_own():
+    first = run(incidents.blank(), {"x": DAYS[4:5]}, "2026-03-05T06:00:00Z", DAYS[:5])
+    other = run(first, {"y": DAYS[4:6]}, "2026-03-06T06:00:00Z", DAYS[:6])
+    assert other[["columns", "state"]].to_numpy().tolist() == [["y", "open"], ["x", "resolved"]]
+
+
 def test_an_incident_of_one_segment_names_it():
     frame = judged({})
     frame = pd.concat([frame, judged({"x": DAYS[9:]}, segment="model=a")])

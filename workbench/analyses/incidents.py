@@ -1,7 +1,8 @@
 """One alert an incident, with a state a person can act on: from the states before and what was found now to the states after.
 
-An incident is what probably has one cause: windows that drift one after another, whatever columns and segments they are
-seen in. States: "open", "acknowledged" (somebody has it; silent while it lasts), "muted" (silent until a time), and
+An incident is what probably has one cause: columns that began to drift together, in whatever segments, for as long as they
+do. A column that begins later is another one, also while the first lasts, so that what somebody has acknowledged hides
+nothing new. States: "open", "acknowledged" (somebody has it; silent while it lasts), "muted" (silent until a time), and
 "resolved" (the newest windows are as they were). Everything here is a function of frames; `save` and `load` keep them as
 JSON beside the results.
 """
@@ -28,10 +29,11 @@ QUIET = 1  # windows without drift between two that drift, up to which it is one
 
 
 def found(judged: pd.DataFrame, *, quiet: int = QUIET) -> pd.DataFrame:
-    """The incidents of a judged comparison (`drift.judge`): one row a run of drifted windows, the newest first.
+    """The incidents of a judged comparison (`drift.judge`): one row for the columns that began together, the newest first.
 
-    quiet: windows without drift in between that do not end an incident of the same column. Without windows,
-    everything is one incident.
+    quiet: windows without drift in between that do not end the drift of a column. Columns began together where one begins
+    at most quiet + 1 windows after the first, and not after a window without drift of any. Without windows, everything is
+    one incident.
     Returns columns since and until (first and last drifted window), windows (how many drifted), columns and segments (what
     drifted, strongest first, comma-separated; segments only where all rows did not drift), worst (the strongest column),
     size (its excess over its limit), going_on (its last window is the newest that was evaluated), words.
@@ -41,25 +43,28 @@ def found(judged: pd.DataFrame, *, quiet: int = QUIET) -> pd.DataFrame:
     looked = rows[rows["verdict"] != "not evaluated"]
     order = {label: place for place, label in enumerate(sorted(looked["window"].unique()))}
     hits = rows[rows["drifted"]].assign(place=lambda one: one["window"].map(order)).dropna(subset=["place"])
-    told = []
-    places = sorted(hits["place"].unique())
-    start = 0
-    for stop in range(1, len(places) + 1):
-        if stop < len(places) and _one(hits, places[stop - 1], places[stop], quiet):
-            continue
-        part = hits[hits["place"].isin(places[start:stop])]
-        told.append(_incident(part, len(order)))
-        start = stop
+    groups: list[list[pd.DataFrame]] = []
+    begun, over = 0.0, -1.0
+    for part in _stretches(hits, quiet):
+        first, last = part["place"].min(), part["place"].max()
+        if groups and first - begun <= quiet + 1 and first <= over + 1:
+            groups[-1].append(part)
+            over = max(over, last)
+        else:
+            groups.append([part])
+            begun, over = first, last
+    told = [_incident(pd.concat(parts), len(order)) for parts in groups]
     return pd.DataFrame(told[::-1], columns=["since", "until", "windows", "columns", "segments", "worst", "size",
                                              "going_on", "words"])  # fmt: skip
 
 
-def _one(hits: pd.DataFrame, before: float, after: float, quiet: int) -> bool:
-    """Whether two drifted windows are of one incident: neighbours, or not far apart and with a column in common."""
-    if after - before <= 1:
-        return True
-    first, second = (set(hits.loc[hits["place"] == place, "column"]) for place in (before, after))
-    return after - before <= quiet + 1 and bool(first & second)
+def _stretches(hits: pd.DataFrame, quiet: int) -> list[pd.DataFrame]:
+    """The drifted rows of each column, cut where more than `quiet` windows lie between two; the earliest first."""
+    found = []
+    for _, rows in hits.sort_values("place", kind="stable").groupby("column", sort=False):
+        cut = (rows["place"].diff() > quiet + 1).cumsum()
+        found += [part for _, part in rows.groupby(cut)]
+    return sorted(found, key=lambda part: part["place"].iloc[0])
 
 
 def _incident(part: pd.DataFrame, newest: int) -> dict[str, Any]:
@@ -103,18 +108,22 @@ def advance(
     before: states (`blank` at first); now: `found` of this run; at: the time of the run, ISO in UTC; about: what was
     watched (notebook and table), part of the incident's name; seen: the windows that this run has looked at, in which
     incidents that were open and are found no more resolve (a run of another stretch of time resolves nothing).
-    A found incident is the one before it when their stretches of windows overlap. Muted incidents whose time has come open
+    A found incident is the known one whose windows overlap it and that has a column in common; of several, the one that began
+    in the same window, then the one with most columns in common. Muted incidents whose time has come open
     again if they still go on. A resolved incident that is found again opens again, under the same id.
     """
     states = before.copy()
     rows = {one["id"]: one for one in states.to_dict("records")}
-    taken: set[str] = set()
-    for one in now.sort_values("since", kind="stable").to_dict("records"):
-        same = [known for known in rows.values() if known["id"] not in taken and _same(known, one)]
-        known = max(same, key=lambda it: (it["state"] != "resolved", it["since"]), default=None)
+    came = now.sort_values("since", kind="stable").to_dict("records")
+    matched = _matched(rows, came)
+    taken = set(matched.values())
+    for place, one in enumerate(came):
+        known = rows.get(matched.get(place, ""))
         if known is None:
+            name = _name(about, one["since"])
+            name = _name(about, f"{one['since']} {one['columns']}") if name in rows else name
             known = dict.fromkeys(COLUMNS, "") | {
-                "id": _name(about, one["since"]), "opened": at, "changed": at, "state": "open", "by": "run"}  # fmt: skip
+                "id": name, "opened": at, "changed": at, "state": "open", "by": "run"}  # fmt: skip
         taken.add(known["id"])
         told = {name: one[name] for name in ("until", "windows", "columns", "segments", "worst", "size", "words")}
         told["since"] = min(one["since"], known["since"] or one["since"])
@@ -126,9 +135,21 @@ def advance(
     return _frame(list(rows.values()))
 
 
-def _same(known: dict[str, Any], one: dict[str, Any]) -> bool:
-    """Whether a found incident is one that is known: their stretches of windows overlap."""
-    return bool(one["since"] <= known["until"] and known["since"] <= one["until"])
+def _matched(rows: dict[str, dict[str, Any]], came: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """The known incident of each found one that has one: the best pairs first, each once."""
+    pairs = []
+    for place, one in enumerate(came):
+        columns = set(one["columns"].split(", "))
+        for name, known in rows.items():
+            both = columns & set(known["columns"].split(", "))
+            if both and one["since"] <= known["until"] and known["since"] <= one["until"]:
+                score = (one["since"] == known["since"], len(both), known["state"] != "resolved", known["since"])
+                pairs.append((score, place, name))
+    matched: dict[int, str] = {}
+    for _, place, name in sorted(pairs, reverse=True):
+        if place not in matched and name not in matched.values():
+            matched[place] = name
+    return matched
 
 
 def _moved(known: dict[str, Any], one: dict[str, Any], at: str) -> dict[str, Any]:
