@@ -7,6 +7,7 @@ text are values, those below 0.5 % of both sides together in one. Missing, NaN a
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -101,13 +102,19 @@ def compare(
                 told.append(one | _compared(pair_here, None, len(labels), least, compat))
             else:
                 told.append(one | _compared(pair, counted.get(segment), len(labels), least, compat))
-    size = len(labels)
-    frame = pd.DataFrame(
-        {key: np.concatenate([np.broadcast_to(np.asarray(one[key]), size) for one in told]) for key in told[0]}
-    )
+    frame = pd.DataFrame({key: _in_a_row([one[key] for one in told], len(labels)) for key in told[0]})
     frame.insert(1, "reference", name)
     frame.insert(2, "reference_kind", kind)
     return frame
+
+
+def _in_a_row(values: list[Any], size: int) -> Any:
+    """Values, each one of `size` or the same for all of them, one after the other."""
+    arrays = [np.asarray(one) for one in values]
+    out = np.empty((len(arrays), size), dtype=reduce(np.promote_types, {one.dtype for one in arrays}))
+    for row, one in zip(out, arrays, strict=True):
+        row[...] = one
+    return out.reshape(-1)
 
 
 def _some(names: list[str], limit: int = 6) -> str:

@@ -398,19 +398,16 @@ def together(
     """
     low = np.concatenate([np.asarray(one[0], dtype="float64"), np.asarray(other[0], dtype="float64")])
     high = np.concatenate([np.asarray(one[1], dtype="float64"), np.asarray(other[1], dtype="float64")])
-    order = np.lexsort((high, low))
-    reach = np.maximum.accumulate(high[order])
+    split = len(np.asarray(one[0]))
+    order = np.argsort(low, kind="stable")
+    low, high = low[order], high[order]
     fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = low[order][1:] > reach[:-1]
+    fresh[1:] = low[1:] > np.maximum.accumulate(high)[:-1]
     cell = np.empty(len(order), dtype="int64")
     cell[order] = np.cumsum(fresh) - 1
-    cells = int(fresh.sum())
-    first = np.full(cells, np.inf)
-    last = np.full(cells, -np.inf)
-    np.minimum.at(first, cell, low)
-    np.maximum.at(last, cell, high)
-    split = len(np.asarray(one[0]))
-    return cell[:split], cell[split:], (first / 2 + last / 2)
+    starts = np.flatnonzero(fresh)
+    last = np.maximum.reduceat(high, starts) if len(starts) else high
+    return cell[:split], cell[split:], (low[starts] / 2 + last / 2)
 
 
 def onto(counts: npt.ArrayLike, cell: npt.NDArray[np.int64], cells: int) -> Floats:

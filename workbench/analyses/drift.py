@@ -32,6 +32,8 @@ METRICS = (
     *(f"{name}_change{end}" for name in EXTRA for end in ENDS),
     *MORE, *OUTSIDE, "distance", "distance_q", "missing_change_q", "drifted", "evaluated",
 )  # fmt: skip
+SEEN = ("window", "segment", "column", "kind", "metric", "distance", "distance_noise", "distance_q", "drifted", "by", "size",
+        "verdict", "why")  # fmt: skip
 
 
 def stored(folder: Path | None, make: Callable[[], pd.DataFrame], name: str = "compared") -> pd.DataFrame:
@@ -66,7 +68,8 @@ def columns(judged: pd.DataFrame, alpha: float = 0.01) -> pd.DataFrame:
 
 def _columns(judged: pd.DataFrame, alpha: float) -> Iterator[dict[str, Any]]:
     timed = bool((judged["window"] != "").any())
-    for column, rows in _single(judged).groupby("column", sort=False):
+    told = judged[[name for name in judged if name in SEEN or name.startswith(EXTRA)]]  # rows of few columns are fast
+    for column, rows in _single(told).groupby("column", sort=False):
         whole, found = rows[rows["segment"] == ""], rows[rows["drifted"]]
         found = found[found["by"] == "values"] if (found["by"] == "values").any() else found
         shown = found[found["segment"] == ""] if (found["segment"] == "").any() else found

@@ -27,6 +27,7 @@ from workbench.errors import WorkbenchError
 SPREAD = 8  # windows of the reference that say how much correlations vary by themselves
 KEPT = 0.65  # the share of the variance that the kept components hold at least
 LEAST = 100
+AT_ONCE = 2_000_000  # values that the classifier is shown at once
 
 
 def _parts(cube: xr.Dataset) -> tuple[Any, Any, Any, list[str]]:
@@ -333,11 +334,14 @@ def classified(
 
 def _scores(model: Any, held: Any, rng: np.random.Generator) -> list[Any]:
     """The scores of rows as they are, and with each of their columns shuffled, one after the other."""
-    found = [model.predict_proba(held)[:, 1]]
-    for i in range(held.shape[1]):
-        blind = held.copy()
-        blind[:, i] = rng.permutation(blind[:, i])
-        found.append(model.predict_proba(blind)[:, 1])
+    count, step = held.shape[1], max(1, AT_ONCE // max(1, held.size))
+    found = list(model.predict_proba(held)[:, 1][None])
+    for first in range(0, count, step):
+        columns = range(first, min(first + step, count))
+        blind = np.repeat(held[None], len(columns), axis=0)
+        for one, i in zip(blind, columns, strict=True):
+            one[:, i] = rng.permutation(one[:, i])
+        found += list(model.predict_proba(blind.reshape(-1, count))[:, 1].reshape(len(columns), -1))
     return found
 
 

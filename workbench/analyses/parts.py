@@ -148,8 +148,9 @@ def groups(cube: xr.Dataset) -> dict[str, npt.NDArray[np.intp]]:
 
 def bins(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
     """The filled bins of a numeric column as the cube keeps them: flat group, lowest and highest value seen, count."""
-    at = cube["bin_column"].values == list(cube["column"].values).index(column)
-    group, low, high, count = (cube[f"bin_{name}"].values[at] for name in ("group", "min", "max", "count"))
+    place, kept = list(cube["column"].values).index(column), cube.variables
+    at = slice(*np.searchsorted(kept["bin_column"].values, [place, place + 1]))
+    group, low, high, count = (kept[f"bin_{name}"].values[at] for name in ("group", "min", "max", "count"))
     return group, low, high, count.astype("float64")
 
 

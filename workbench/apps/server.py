@@ -110,6 +110,8 @@ def _run(server: Any, told: Callable[[int], None]) -> None:
     from tornado.ioloop import IOLoop, PeriodicCallback
 
     loop = IOLoop.current()
+    with suppress(Exception):  # what is wrong is told to whoever asks
+        index(server.site)  # templates compiled, schedule and names read: the first reader does not wait for them
     server.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(loop.stop))

@@ -205,22 +205,23 @@ def columns_of(cube: xr.Dataset) -> list[dict[str, Any]]:
 def plans_of(cube: xr.Dataset) -> dict[str, np.ndarray]:
     """The nodes of each numeric column's plan (see ``plan.Plan``)."""
     names = cube["column"].values.tolist()
-    rows = np.column_stack([cube[f"plan_{k}"].values for k in ("cell", "parent", "shift", "low", "n")])
-    which = cube["plan_column"].values
+    kept = cube.variables
+    rows = np.column_stack([kept[f"plan_{k}"].values for k in ("cell", "parent", "shift", "low", "n")])
+    which = kept["plan_column"].values
     return {c: rows[which == i] for i, c in enumerate(names) if (which == i).any()}
 
 
 def from_dataset(cube: xr.Dataset) -> p.Partial:
     """The partial of a cube: only groups that have rows."""
-    axes = axes_of(cube)
+    axes, kept = axes_of(cube), cube.variables  # looked up without the coordinates of each
     names = [a["name"] for a in axes]
     shape = tuple(cube.sizes[n] for n in names)
     n = cube.sizes["column"]
-    count = cube["count"].values.reshape(-1)
+    count = kept["count"].values.reshape(-1)
     total = len(count)
 
     def deep(*names: str) -> np.ndarray:
-        return np.stack([np.moveaxis(cube[v].values.reshape(total, n), -1, 0) for v in names], axis=-1)
+        return np.stack([np.moveaxis(kept[v].values.reshape(total, n), -1, 0) for v in names], axis=-1)
 
     keep = np.flatnonzero(count) if axes else np.zeros(1, np.int64)
     where = np.full(total, -1, np.int64)
@@ -240,17 +241,17 @@ def from_dataset(cube: xr.Dataset) -> p.Partial:
     cross = None
     if "co_n" in cube:
         d = cube.sizes["co_row"]
-        cross = np.stack([cube[v].values.reshape(total, d, d) for v in comoments.NAMES]).astype(float)[:, keep]
+        cross = np.stack([kept[v].values.reshape(total, d, d) for v in comoments.NAMES]).astype(float)[:, keep]
     ragged: dict[str, list[p.Ragged]] = {}
     for dim, types in RAGGED.items():
-        t = {k: cube[f"{PREFIX[dim]}_{k}"].values for k in types}
+        t = {k: kept[f"{PREFIX[dim]}_{k}"].values for k in types}
         t["group"] = where[t["group"]]
-        column = cube[f"{PREFIX[dim]}_column"].values
+        column = kept[f"{PREFIX[dim]}_column"].values
         order = np.argsort(column, kind="stable")
         cuts = np.searchsorted(column[order], np.arange(n + 1))
         ragged[dim] = [{k: v[order[a:b]] for k, v in t.items()} for a, b in itertools.pairwise(cuts)]
     return p.Partial(
-        tuple(cube[x].values for x in names), codes.astype(np.int64), count[keep], moments, whole,
+        tuple(kept[x].values for x in names), codes.astype(np.int64), count[keep], moments, whole,
         deep("top_lost")[:, keep, 0], deep("top_bound")[:, keep, 0],
         ragged["bins"], ragged["tops"], ragged["registers"], cross,
     )  # fmt: skip

@@ -388,8 +388,9 @@ def _column(cube: xr.Dataset, column: str) -> int:
 
 
 def _bins(cube: xr.Dataset, i: int) -> p.Ragged:
-    at = slice(*np.searchsorted(cube["bin_column"].values, [i, i + 1]))
-    return {k: cube[f"bin_{k}"].values[at] for k in p.BIN_TYPES}
+    kept = cube.variables
+    at = slice(*np.searchsorted(kept["bin_column"].values, [i, i + 1]))
+    return {k: kept[f"bin_{k}"].values[at] for k in p.BIN_TYPES}
 
 
 def _wide(cube: xr.Dataset, values: np.ndarray, names: Iterable[str], shape: tuple[int, ...]) -> xr.DataArray:

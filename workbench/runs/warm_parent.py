@@ -38,9 +38,12 @@ MODULES = (
     "dask.dataframe", "dask.bag", "distributed", "numba", "sklearn.ensemble", "holoviews", "bokeh.plotting",
     "holoviews.plotting.bokeh", "panel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib",
     "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters", "workbench.views",
-    "workbench.apps.page", "workbench.apps.report", "workbench.tables.lineage", "workbench.runs.context",
-    "workbench.runs.execute", COMMAND,
+    "workbench.apps.page", "workbench.apps.report", "workbench.tables.lineage", "workbench.tables.reading",
+    "workbench.tables.delta_results", "workbench.runs.context", "workbench.runs.execute", "workbench.examples",
+    "openlineage.client.event_v2", "markdown_it", "linkify_it", "h5netcdf.legacyapi", "tornado.platform.asyncio",
+    "IPython.core.debugger", "IPython.extensions.storemagic", COMMAND,
 )  # fmt: skip
+ROOMS = ("analyses", "views")  # the parts of this package that notebooks take by name
 NVIDIA = "libcuda.so"
 
 
@@ -77,8 +80,8 @@ def serve() -> int:
 def _import() -> None:
     from pkgutil import iter_modules
 
-    folder = Path(__file__).resolve().parents[1] / "analyses"
-    rooms = [f"workbench.analyses.{one.name}" for one in iter_modules([str(folder)])]
+    package = Path(__file__).resolve().parents[1]
+    rooms = [f"workbench.{room}.{one.name}" for room in ROOMS for one in iter_modules([str(package / room)])]
     for name in (*MODULES, *rooms):
         try:
             importlib.import_module(name)
@@ -289,7 +292,6 @@ def _be_as(told: dict[str, Any]) -> None:
     for one in warm.PASSED:
         usual = signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL
         signal.signal(one, signal.SIG_IGN if one in told["ignored"] and told["what"] == "run" else usual)
-    gc.unfreeze()
 
 
 def _run(told: dict[str, Any]) -> int:
