@@ -96,8 +96,8 @@ def drawing(view: Any) -> Any:
         import holoviews as hv
 
         model = hv.render(view, backend="bokeh")
+    _release(model)  # first: a document looks through all of its models when one of them is changed
     settle(model)
-    _release(model)
     return model
 
 
@@ -111,14 +111,15 @@ def settle(model: Any) -> None:
     """Makes the plots of a bokeh model fill their width, be drawn alike in every browser and leave the wheel to the page."""
     from bokeh.models import LayoutDOM, Plot, Toolbar
 
-    for one in [model, *model.select({"type": Plot})]:
+    found = model.references()
+    for one in [model, *(one for one in found if isinstance(one, Plot))]:
         if getattr(one, "sizing_mode", None) in (None, "fixed") and isinstance(one, LayoutDOM):
             if one.height is None and getattr(one, "frame_height", None) is None:
                 one.height = FALLBACK
             one.width, one.sizing_mode = None, "stretch_width"
         if isinstance(one, Plot):
             one.output_backend = "canvas"  # a page of small pictures: no second library, the same in every browser
-    for toolbar in model.select({"type": Toolbar}):
+    for toolbar in (one for one in found if isinstance(one, Toolbar)):
         toolbar.logo, toolbar.active_scroll, toolbar.autohide = None, None, True
 
 
