@@ -313,10 +313,11 @@ def words(found: Mapping[str, pd.DataFrame], into: str) -> tuple[str, str]:
     last = versions.iloc[-1]
     early = int(found["refused"].loc[found["refused"]["step"] == "collect", "rows"].sum())
     late = int(found["refused"]["rows"].sum()) - early
+    could = f"{early:,} line or file" if early == 1 else f"{early:,} lines or files"
     kept = int(steps["rows_out"].iloc[-1]) if len(steps) else int(last["rows"])
     first = (
         f"Of {came:,} collected rows **{kept:,}** were kept, {late:,} refused, and {int(steps['dropped'].sum()):,} repeat a row "
-        f"that is kept; {early:,} lines or files could not be collected. {int(personal['findings'].sum()):,} pieces of personal "
+        f"that is kept; {could} could not be collected. {int(personal['findings'].sum()):,} pieces of personal "
         f"data were taken out. Version **{last['version']}** holds {int(last['rows']):,} rows."
     )
     second = (

@@ -126,7 +126,7 @@ def bars(
     )
     short = [one if len(one) <= LONG else f"{one[: LONG - 1]}…" for one in names]
     words = _words(
-        [(0.0, y + 0.15, f"{one} · {n:,.0f}") for y, one, n in zip(place, short, rows["right"], strict=True)]
+        [(0.0, y + 0.15, f"{n:,.0f} · {one}") for y, one, n in zip(place, short, rows["right"], strict=True)]
     )
     return (drawn * words).opts(
         **look.base(
@@ -146,7 +146,7 @@ def versions(frame: pd.DataFrame) -> Any:
     """Rows that every version added and changed (up) and removed (down), oldest first.
 
     frame: version, time, rows, added, changed, removed, operation; where added is missing, what a version brought cannot be
-    told, which is what is drawn.
+    told, and a question mark is drawn.
     """
     hv = look.extension()
     if frame.empty:
@@ -156,7 +156,7 @@ def versions(frame: pd.DataFrame) -> Any:
     part = part.assign(**{name: part[name].fillna(0).astype(int) for name in ("added", "changed", "removed")})
     drawn = []
     if unknown.any():
-        drawn.append(_words([(k - 0.36, 0.0, "cannot be told") for k in np.flatnonzero(unknown)]))
+        drawn.append(_words([(k - 0.05, 0.0, "?") for k in np.flatnonzero(unknown)]))
     for kind, colour, sign in (("added", look.GOOD, 1), ("changed", look.WARN, 1), ("removed", look.BAD, -1)):
         base = part["added"].to_numpy(float) if kind == "changed" else np.zeros(len(part))
         size = sign * part[kind].to_numpy(float)
