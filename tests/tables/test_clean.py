@@ -1,6 +1,7 @@
 """Steps change what they say, refuse what they cannot read, and every row is accounted for."""
 
 import datetime
+import threading
 from collections import Counter
 
 import numpy as np
@@ -232,3 +233,31 @@ def test_a_column_that_is_not_there_is_told():
         assert isinstance(step, Step)
         with pytest.raises(WorkbenchError, match="needs a column 'nn'"):
             ran(step, {"n": [1]})
+
+
+def test_tables_are_worked_on_together_and_leave_in_their_order(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    meet, under_way, most = threading.Barrier(3, timeout=20), [], []
+
+    def work(rows, notes):
+        meet.wait()  # breaks where fewer than three tables are under way at once
+        return notes.refuse(rows, rows["n"].to_numpy() % 2 == 1, "odd")
+
+    def coming():
+        for n in range(12):
+            under_way.append(n)
+            most.append(len(under_way))
+            yield pa.table({"n": [2 * n, 2 * n + 1]})
+
+    going = flow(each("even", "", work), each("same", "", lambda rows, notes: rows)).run(coming())
+    seen = []
+    for table in going:
+        under_way.pop(0)
+        seen += table["n"].to_pylist()
+    assert seen == list(range(0, 24, 2))
+    assert [(one.step, one.rows_in, one.rows_out, one.refused) for one in going.counts] == [
+        ("even", 24, 12, 12),
+        ("same", 12, 12, 0),
+    ]
+    assert going.refused[0].rows["n"].to_pylist() == list(range(1, 24, 2))
+    assert max(most) == 4, "one more than there are threads"

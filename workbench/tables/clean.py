@@ -2,13 +2,18 @@
 
 A flow is lazy: `run` gives tables one after the other, and the counts are whole when the last was taken. A step is a
 function from tables to tables; those in clean_steps look at one table at a time, those in clean_rows that compare rows with
-each other (`unique`, `sessions`, `outliers`) hold what they need of all of them.
+each other (`unique`, `sessions`, `outliers`) hold what they need of all of them. Steps of the first sort that follow each other
+are worked on by threads, a table each, in the order of the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -52,6 +57,12 @@ class Notes:
     count: Count
     refused: list[Refused] = field(default_factory=list)
 
+    def add(self, other: Notes) -> None:
+        """What another wrote down of the same step, behind what is here."""
+        for name in ("rows_in", "rows_out", "changed", "refused", "flagged", "dropped"):
+            setattr(self.count, name, getattr(self.count, name) + getattr(other.count, name))
+        self.refused += other.refused
+
     def refuse(self, rows: pa.Table, bad: Values, reason: str) -> pa.Table:
         """The rows that are not bad; the others are set aside with the reason."""
         if not bad.any():
@@ -68,6 +79,7 @@ class Step:
     name: str
     words: str
     work: Callable[[Iterator[pa.Table], Notes], Iterator[pa.Table]] = field(repr=False)
+    alone: bool = False  # whether it looks at one table at a time, so that several can be worked on at once
 
 
 @dataclass(frozen=True)
@@ -92,8 +104,13 @@ class Flow:
         """
         notes = [Notes(Count(one.name, one.words)) for one in self.steps]
         rows: Iterator[pa.Table] = _tables(tables)
-        for step, note in zip(self.steps, notes, strict=True):
-            rows = _counted(step, rows, note)
+        for alone, group in groupby(zip(self.steps, notes, strict=True), key=lambda pair: pair[0].alone):
+            pairs = list(group)
+            if alone:
+                rows = _spread(pairs, rows)
+            else:
+                for step, note in pairs:
+                    rows = _counted(step, rows, note)
         return Running(rows, notes)
 
 
@@ -138,13 +155,13 @@ def flow(*steps: Step) -> Flow:
     for one in steps:
         seen[one.name] = seen.get(one.name, 0) + 1
         name = one.name if seen[one.name] == 1 else f"{one.name} {seen[one.name]}"
-        named.append(Step(name, one.words, one.work))
+        named.append(Step(name, one.words, one.work, one.alone))
     return Flow(tuple(named))
 
 
 def each(name: str, words: str, work: Callable[[pa.Table, Notes], pa.Table]) -> Step:
-    """A step that looks at one table at a time."""
-    return Step(name, words, lambda tables, notes: (work(one, notes) for one in tables))
+    """A step that looks at one table at a time; several threads call `work`, each with notes of its own."""
+    return Step(name, words, lambda tables, notes: (work(one, notes) for one in tables), True)
 
 
 def needed(rows: pa.Table, columns: Iterable[str], step: str) -> None:
@@ -170,6 +187,41 @@ def mask(values: pa.Array | pa.ChunkedArray) -> Values:
 def _tables(tables: pa.Table | Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.Table]:
     for one in [tables] if isinstance(tables, pa.Table) else tables:
         yield one if isinstance(one, pa.Table) else pa.Table.from_batches([one])
+
+
+def _spread(steps: Sequence[tuple[Step, Notes]], tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables through steps that look at one at a time: by threads, in their order, one more than there are threads under way.
+
+    What a table's steps write down is added to the notes when it leaves, so that counts and refused rows are in order too.
+    """
+
+    def through(table: pa.Table) -> tuple[pa.Table, list[Notes]]:
+        told = []
+        for step, notes in steps:
+            mine = Notes(Count(notes.count.step, notes.count.words))
+            (table,) = _counted(step, iter([table]), mine)
+            told.append(mine)
+        return table, told
+
+    def left(done: Future[tuple[pa.Table, list[Notes]]]) -> pa.Table:
+        table, told = done.result()
+        for (_, notes), mine in zip(steps, told, strict=True):
+            notes.add(mine)
+        return table
+
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[tuple[pa.Table, list[Notes]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for one in tables:
+                waiting.append(pool.submit(through, one))
+                if len(waiting) > threads:
+                    yield left(waiting.popleft())
+            while waiting:
+                yield left(waiting.popleft())
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _counted(step: Step, rows: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -207,18 +208,21 @@ def zone(column: str, place: str, *, twice: str = "refuse") -> Step:
 
 def redact(how: redaction.Job, seen: Counter[tuple[str, str, str, str]] | None = None) -> Step:
     """Personal data taken out as `redact.job` says; what was found is counted in `seen`: by field, kind and rule the
-    "findings", and the "rows" that had them. Tables are searched a few at a time, by threads."""
+    "findings", and the "rows" that had them."""
+    lock = Lock()
 
-    def work(tables: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:
-        for done in redaction.stream(tables, how):
-            for one in redaction.counts(done.findings).to_pylist() if seen is not None else ():
+    def work(rows: pa.Table, notes: Notes) -> pa.Table:
+        done = redaction.redact(rows, how)
+        found = redaction.counts(done.findings).to_pylist() if seen is not None else []
+        with lock:
+            for one in found:
                 for what in ("findings", "rows"):
                     seen[one["field"], one["kind"], one["rule"], what] += one[what]  # type: ignore[index]
-            notes.count.changed += pc.count_distinct(done.findings["row"]).as_py()
-            yield done.table
+        notes.count.changed += pc.count_distinct(done.findings["row"]).as_py()
+        return done.table
 
     kinds = list(dict.fromkeys(rule.kind for rule in how.rules))
-    return Step("redact", ", ".join(kinds), work)
+    return each("redact", ", ".join(kinds), work)
 
 
 def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
