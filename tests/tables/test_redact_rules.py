@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.tables.redact import job, load_rules, redact
+from workbench.tables.redact import job, load_rules, redact, scan
 from workbench.tables.redact_checks import CHECKS, luhn
 
 GOOD = {"name": "staff", "kind": "staff", "pattern": "S-[0-9]{6}"}
@@ -119,3 +119,16 @@ def test_names_are_found_by_presidio_where_asked(monkeypatch):
     done = redact(table, job(names=["t"], engine=Engine()))
     assert done.table.to_pylist()[0] == {"t": "é [person] at [email]", "other": "Zoë"}
     assert done.findings.select(["start", "end", "rule"]).to_pylist()[0] == {"start": 2, "end": 5, "rule": "person"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["node-475-771-0465 up", "gpu-002-109-9159 down", "id 00560580188966", "counter 44051401359", "kv 44851401353 set"],
+)
+def test_a_name_or_counter_of_a_log_is_no_person(line):
+    assert scan(pa.table({"line": [line]})).num_rows == 0
+
+
+@pytest.mark.parametrize("line", ["44051401359 came", "0049 171 1234567", "+491711234567", "tel 0049 1711234567"])
+def test_what_a_person_writes_still_is_found(line):
+    assert scan(pa.table({"line": [line]})).num_rows == 1

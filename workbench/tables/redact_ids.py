@@ -108,7 +108,8 @@ def eleven_digits(value: str) -> int:
     """The length of a Polish PESEL or a Norwegian birth number: a birthday, and one or two checksums."""
     digits = digits_of(value)
     month = digits[2] * 10 + digits[3]
-    born = 1 <= month % 20 <= 12 and 1 <= digits[4] * 10 + digits[5] <= 31
+    living = month < 20 or (month < 40 and digits[0] < 3)  # of 1900 to 2029: unannounced, other digits are no birthday
+    born = living and 1 <= month % 20 <= 12 and 1 <= digits[4] * 10 + digits[5] <= 31
     if born and sum(w * d for w, d in zip((1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1), digits, strict=True)) % 10 == 0:
         return len(value)
     day, month = (digits[0] * 10 + digits[1]) % 40, (digits[2] * 10 + digits[3]) % 40
