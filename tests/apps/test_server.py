@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import json
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -66,6 +70,30 @@ def test_a_page_is_complete_before_any_script(served):
     assert '<script defer src="../assets/bokeh.js' in html
 
 
+def test_nothing_is_sent_for_before_the_first_paint(served, runs):
+    """No sheet and no script stands between the page and its paint; the one script inside is allowed by its hash."""
+    run = next((runs / "waves").iterdir()).name
+    for path in ("/", "/waves/", "/waves/history/", f"/waves/{run}/detail/", "/nothing/"):
+        _, headers, html = get(served.url + path)
+        head = html.split("</head>")[0]
+        assert "--paper:" in head
+        assert '<link rel="stylesheet' not in head
+        assert re.findall(r"<script (?!defer )[^>]*src=", head) == []
+        (inside,) = re.findall(r"<script(?: data-[^>]*)?>(.+?)</script>", head, re.DOTALL)
+        told = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"'sha256-{told}'" in headers["Content-Security-Policy"]
+
+
+def test_a_page_is_packed_for_those_who_take_it(served):
+    plain = get(f"{served.url}/waves/")[2]
+    asked = urllib.request.Request(f"{served.url}/waves/", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        packed = answer.read()
+        assert answer.headers["Vary"] == "Accept-Encoding"
+    assert len(packed) < len(plain) / 2
+    assert gzip.decompress(packed).decode() == plain
+
+
 def test_every_answer_says_what_it_may_load(served, runs):
     run = next((runs / "waves").iterdir()).name
     for path in (
@@ -75,7 +103,7 @@ def test_every_answer_says_what_it_may_load(served, runs):
         f"/waves/{run}/run.json",
         "/live/waves",
         "/health",
-        "/assets/page.css",
+        "/assets/page.js",
         "/no/such/thing/at/all",
     ):
         _, headers, _ = get(served.url + path)

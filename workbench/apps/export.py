@@ -129,11 +129,6 @@ def _files(site: Site, aside: Path) -> None:
 
 def _assets(folder: Path) -> None:
     folder.mkdir()
-    for name, text in (
-        ("page.css", shell.css()),
-        ("page.js", shell.text("page.js")),
-        ("theme.js", shell.text("theme.js")),
-    ):
-        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "page.js").write_text(shell.text("page.js"), encoding="utf-8")
     for name in SCRIPTS:
         shutil.copyfile(shell.library(name), folder / f"{name}.js")

@@ -51,7 +51,7 @@ COMMON = (
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
 )
 # Bokeh makes functions of the small scripts that a picture carries (how a tick is written), hence unsafe-eval.
-PUBLISHED = COMMON + "script-src 'self' 'unsafe-eval'"
+PUBLISHED = COMMON + f"script-src 'self' 'unsafe-eval' '{shell.allowed('theme.js')}'"
 LIVE = COMMON + "script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; worker-src 'self' blob:"
 # A report is a file of its own: it gets no share in this origin.
 REPORTED = (
@@ -266,7 +266,12 @@ class Base(RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "private, no-cache")
-        self.finish(dressed(self, page, record))
+        body = dressed(self, page, record).encode()
+        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+            body = gzip.compress(body, 1)
+        self.set_header("Vary", "Accept-Encoding")
+        self.finish(body)
 
     def write_error(self, status_code: int, **more: Any) -> None:
         self.answer(missing("This page failed", "The server could not make this page; its log says why."), status_code)
@@ -349,9 +354,7 @@ class Asset(RequestHandler):
 @cache
 def _asset(name: str) -> tuple[str, bytes, bytes] | None:
     script = "text/javascript; charset=utf-8"
-    if name == "page.css":
-        kind, text = "text/css; charset=utf-8", shell.css()
-    elif name in ("page.js", "theme.js"):
+    if name == "page.js":
         kind, text = script, shell.text(name)
     elif name.removesuffix(".js") in SCRIPTS:
         kind, text = script, shell.library(name.removesuffix(".js")).read_text(encoding="utf-8")

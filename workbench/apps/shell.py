@@ -5,6 +5,7 @@ Templates and look are files in `templates/`; nothing in them comes from another
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -39,8 +40,9 @@ def environment() -> Any:
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of ours as text; `links`, `facts` and `state` may be left out."""
-    return str(environment().get_template(template).render(**{"links": {}, "facts": {}, "state": {}, **values}))
+    """A template of ours as text; `links`, `facts` and `state` may be left out, the look and the script of the colours too."""
+    given = {"links": {}, "facts": {}, "state": {}, "css": css(), "theme_js": text("theme.js")}
+    return str(environment().get_template(template).render(**{**given, **values}))
 
 
 @cache
@@ -59,6 +61,12 @@ def css() -> str:
 def text(name: str) -> str:
     """A file of the templates as text."""
     return (templates_folder() / name).read_text(encoding="utf-8")
+
+
+@cache
+def allowed(name: str) -> str:
+    """What a content security policy calls a script of the templates that stands in a page: its hash."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text(name).encode()).digest()).decode()
 
 
 @cache
