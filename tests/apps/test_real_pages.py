@@ -88,6 +88,33 @@ def test_the_live_page_shows_what_the_published_one_shows(browser, real, name):
         seen.clean()
 
 
+PAINTED = """(slot) => { const found = [];
+    const walk = (node) => { for (const e of node.querySelectorAll("*")) {
+        if (e.tagName === "CANVAS") found.push(e.toDataURL()); if (e.shadowRoot) walk(e.shadowRoot); } };
+    walk(slot); return found.join(); }"""
+
+
+def test_each_selector_and_slider_of_any_two_spans_changes_its_picture(browser, real):
+    """As a hand does it: a choice from each list, an arrow key on the slider."""
+    with opened(browser, f"{real.url}/live/drift") as seen:
+        page = seen.ready()
+        page.wait_for_timeout(300)
+        picture = page.locator("section", has_text="Any two spans of windows").locator(".picture")
+        lists, handle = picture.locator("select"), picture.locator(".noUi-handle")
+        assert (lists.count(), handle.count()) == (2, 1)
+        steps = [lambda: lists.nth(0).select_option(index=1), lambda: lists.nth(1).select_option(index=4)]
+        for step in [*steps, lambda: handle.press("ArrowRight")]:
+            before = picture.evaluate(PAINTED)
+            step()
+            page.wait_for_function(
+                f"([slot, before]) => ({PAINTED})(slot) !== before",
+                arg=[picture.element_handle(), before],
+                timeout=10_000,
+            )
+            page.wait_for_timeout(500)  # the answer may come in two parts
+        seen.clean()
+
+
 def test_another_objective_changes_the_figures(browser, real):
     with opened(browser, f"{real.url}/live/performance") as seen:
         page = seen.ready()
