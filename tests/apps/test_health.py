@@ -11,15 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import psutil
 import pytest
 
 from tests.apps.asking import Asking, hang_up, page_token, serving, socket
+from tests.apps.conftest import waves
 from workbench.apps.health import Figures, checks, exposition
 from workbench.apps.site import Site
 from workbench.apps.users import User, hashed, write_users
 from workbench.apps.workers import share
 from workbench.errors import WorkbenchError
+from workbench.runs.execute import run_notebook
 
 LINE = re.compile(r'^([a-z_]+)(\{([a-z_]+="(\\.|[^"\\])*",?)*\})? (-?[0-9.e+-]+)$')
 
@@ -131,20 +134,39 @@ def test_a_socket_finds_the_process_that_made_its_page(many):
     assert found == [(101, "ACK")] * 12
 
 
-def test_a_socket_of_another_process_gets_the_same_document(many):
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory):
+    """Three processes that serve a page with a slider, whose picture goes through the session."""
+    notebooks, runs = tmp_path_factory.mktemp("moving"), tmp_path_factory.mktemp("moved")
+    notebook = waves()
+    notebook.cells[-1].source = notebook.cells[-1].source.replace(
+        'hv.Bars([("a", 3), ("b", over)], "group", "hours").opts(**look.base())',
+        'hv.DynamicMap(lambda k: hv.Bars([("a", k)], "group", "hours"), kdims=["k"]).redim.range(k=(1, 3))',
+    )
+    nbformat.write(notebook, notebooks / "waves.ipynb")
+    record = run_notebook(notebooks / "waves.ipynb", {"slo_ms": 900.0}, runs)
+    assert record.status == "good", record.error
+    with serving(runs, notebooks, "--workers", "3") as url:
+        wait_for_all(url, 3)
+        yield url
+
+
+def test_a_socket_of_another_process_gets_the_same_document(moving):
     import asyncio
 
     from tornado.httpclient import HTTPRequest
     from tornado.websocket import websocket_connect
 
-    page = Asking(many).get("/live/waves")
+    page = Asking(moving).get("/live/waves")
     token = page_token(page.text)
     roots = set(re.findall(r'data-root-id="([^"]+)"', page.text))
     assert roots
 
     async def document() -> str:
-        address = many.replace("http", "ws") + "/live/waves/ws"
-        joined = await websocket_connect(HTTPRequest(address, headers={"Origin": many}), subprotocols=["bokeh", token])
+        address = moving.replace("http", "ws") + "/live/waves/ws"
+        joined = await websocket_connect(
+            HTTPRequest(address, headers={"Origin": moving}), subprotocols=["bokeh", token]
+        )
         text = ""
         for _ in range(3):
             await asyncio.wait_for(joined.read_message(), 20)
