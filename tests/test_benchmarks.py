@@ -208,5 +208,6 @@ def test_a_small_schedule_is_measured():
     said = [line.split("  ")[0] for line in done.stdout.splitlines()]
     assert said == [
         "schedule read and checked", "a round with nothing due", "a round that plans a window of every entry",
-        "index, first", "index, then", "memory of scheduler and index in one process",
+        "index, by a server before it listens", "index, first that is asked for", "index, when a run has just come",
+        "index, then", "a round in which 1,000 windows wait", "memory of scheduler and index in one process",
     ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_quality_finds_the_missing_burst(planted, tmp_path):
     assert told["new values in"] == truth["new value"]["column"]
     assert told["arriving late"] == truth["late label"]["column"]
     profile = pd.read_parquet(folder / "results" / "profile.parquet")
-    assert list(profile.columns) == ["window", "segment", "column", "metric", "value"]
+    assert list(profile.columns) == ["window", "segment", "segment_key", "segment_value", "column", "metric", "value"]
     assert {"count", "missing", "nan", "infinite", "distinct", "min", "max", "mean", "std", "p01", "p05", "p25", "p50",
             "p75", "p90", "p95", "p99", "p999"} == set(profile["metric"])  # fmt: skip
     assert (folder / "results" / "top_values.parquet").is_file()

@@ -56,7 +56,7 @@ def real(real_runs: Path) -> Iterator[Served]:
 
 
 def run_of(runs: Path, name: str) -> Path:
-    return next((runs / name).iterdir())
+    return next(path for path in (runs / name).iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
