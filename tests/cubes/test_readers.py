@@ -353,3 +353,11 @@ def test_top_of_one_column_only():
     c = wb.cube(pa.table({"s": ["a", "a"], "r": ["b", "c"]}), of=[Top("s")])
     assert c["column"].values.tolist() == ["s"]
     assert wb.distinct(c).item() == 1
+
+
+def test_integers_far_beyond_a_plan_that_begins_below_zero_are_counted():
+    few = wb.cube(pa.table({"x": list(range(-5, 95))}))
+    most = 2**63 - 1
+    more = wb.cube(pa.table({"x": [0, most, most - 13]}), plan=few)
+    assert (int(more["values"].item()), int(more["int_max"].item()), int(more["int_min"].item())) == (3, most, 0)
+    assert int(more["bin_count"].sum()) == 3

@@ -391,7 +391,7 @@ def integers(values, valid, offset, nulls, plan, cells, alone, first, moments, w
         pivot = buffer[0]
         s1, s2, _ = centred_sums(buffer, bits, k, pivot)
         fold(moments, k, pivot, s1, s2)
-        if first <= imin and imax - first < span:
+        if first <= imin and imax < first + span:  # not imax - first, which wraps around for the largest integers
             count_alone(block, k, first, flat, stride)
             continue
         if binning:
