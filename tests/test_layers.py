@@ -10,7 +10,7 @@ BASE = {"errors", "resources"}
 MAY = {
     "errors": set(),
     "resources": set(),
-    "tables": set(),
+    "tables": {"clusters"},  # workers that steps of a flow go to
     "examples": {"tables"},
     "example_costs": {"examples"},
     "clusters": set(),

@@ -11,9 +11,12 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from workbench.errors import WorkbenchError
@@ -53,6 +56,27 @@ class Workers:
             if self.local:
                 return _threads(self.size, count, tasks, join, pieces, progress, stop)
             return _distributed(self.client, count, tasks, join, pieces, progress, stop)
+
+    def each(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """``work(item)`` of every item, in their order, lazily: one item more than there are workers is under way.
+
+        Stopping early, or an error, cancels the others.
+        """
+        pool = ThreadPoolExecutor(self.size) if self.client is None else None
+        submit = pool.submit if pool else partial(self.client.submit, pure=False, retries=2)
+        waiting: deque[Any] = deque()
+        try:
+            for one in items:
+                waiting.append(submit(work, one))
+                if len(waiting) > self.size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            if pool:
+                pool.shutdown()
 
 
 @contextmanager
@@ -240,10 +264,10 @@ def cluster(kind: str = "threads", *, size: int | None = None) -> Iterator[Worke
     if not isinstance(kind, str):
         raise WorkbenchError(_unknown(kind))
     if kind in ("", "threads"):
-        yield Workers("threads", size or _cores())
+        yield Workers("threads", size or cores())
     elif kind == "processes":
-        with _local(size or _cores()) as client:
-            yield Workers(kind, size or _cores(), client)
+        with _local(size or cores()) as client:
+            yield Workers(kind, size or cores(), client)
     elif kind == "cuda":
         lacking = missing_for_cuda()
         if lacking:
@@ -274,7 +298,8 @@ def workers(given: Any) -> Any:
     return cluster(given or "threads")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

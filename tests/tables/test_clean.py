@@ -2,7 +2,8 @@
 
 import datetime
 import threading
-from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.clusters import Workers, cluster
 from workbench.errors import WorkbenchError
 from workbench.tables import clean_spool, redact
 from workbench.tables.clean import Step, each, flow
@@ -200,11 +202,11 @@ def test_outliers_are_flagged_and_stay():
 
 
 def test_redaction_is_a_step_whose_findings_are_kept():
-    seen = Counter()
-    table, count, _ = ran(redact_step(redact.job(), seen), {"t": ["x", "ip 10.1.2.3"]}, {"t": ["10.1.2.3 a@b.org"]})
-    assert table["t"].to_pylist() == ["x", "ip [ip]", "[ip] [email]"]
-    assert count.changed == 2
-    assert seen == {("t", kind, rule, what): n for kind, rule, n in (("ip", "ipv4", 2), ("email", "email", 1))
+    tables = [pa.table({"t": ["x", "ip 10.1.2.3"]}), pa.table({"t": ["10.1.2.3 a@b.org"]})]
+    going = flow(redact_step(redact.job())).run(tables)
+    assert going.table()["t"].to_pylist() == ["x", "ip [ip]", "[ip] [email]"]
+    assert going.counts[0].changed == 2
+    assert going.notes[0].seen == {("t", kind, rule, what): n for kind, rule, n in (("ip", "ipv4", 2), ("email", "email", 1))
                     for what in ("findings", "rows")}  # fmt: skip
 
 
@@ -235,8 +237,7 @@ def test_a_column_that_is_not_there_is_told():
             ran(step, {"n": [1]})
 
 
-def test_tables_are_worked_on_together_and_leave_in_their_order(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
+def test_tables_are_worked_on_together_and_leave_in_their_order():
     meet, under_way, most = threading.Barrier(3, timeout=20), [], []
 
     def work(rows, notes):
@@ -249,7 +250,9 @@ def test_tables_are_worked_on_together_and_leave_in_their_order(monkeypatch):
             most.append(len(under_way))
             yield pa.table({"n": [2 * n, 2 * n + 1]})
 
-    going = flow(each("even", "", work), each("same", "", lambda rows, notes: rows)).run(coming())
+    going = flow(each("even", "", work), each("same", "", lambda rows, notes: rows)).run(
+        coming(), Workers("threads", 3)
+    )
     seen = []
     for table in going:
         under_way.pop(0)
@@ -261,3 +264,65 @@ def test_tables_are_worked_on_together_and_leave_in_their_order(monkeypatch):
     ]
     assert going.refused[0].rows["n"].to_pylist() == list(range(1, 24, 2))
     assert max(most) == 4, "one more than there are threads"
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with cluster("processes", size=2) as crew:
+        yield crew
+
+
+def part(n):
+    """Two tables of a part, made where it is called; slices, as a part's are."""
+    table = pa.table({"n": [str(n), "x", " 7"], "t": ["a@b.org", None, "é  1"], "u": ["ms", "s", "kg"]})
+    yield table.slice(0, 2)
+    yield table.slice(2)
+
+
+def test_workers_of_a_cluster_do_what_threads_do(processes):
+    steps = flow(
+        types({"n": "integer"}), text(["t"]), units("n", "s", to="s", column_of_unit="u"), redact_step(redact.job()),
+        unique("t", winner="last"), text(["t"], case="upper"),
+    )  # fmt: skip
+    parts = [pa.table({"n": ["1"], "t": ["first"], "u": ["s"]}), *(partial(part, n) for n in range(5))]
+    here, there = steps.run(parts), steps.run(parts, processes)
+    assert there.table().equals(here.table())
+    assert [one.seen for one in there.notes] == [one.seen for one in here.notes] != [{}] * 6
+    kept = [(one.step, one.reason, one.rows.to_pylist()) for one in here.refused]
+    assert [(one.step, one.reason, one.rows.to_pylist()) for one in there.refused] == kept
+    assert len(kept) == 2
+    assert [replace(one, where="") for one in there.counts] == [replace(one, where="") for one in here.counts]
+    assert [one.where for one in here.counts] == [*["threads"] * 4, "this process: it compares rows", "threads"]
+    assert [one.where for one in there.counts] == [*["processes"] * 4, "this process: it compares rows", "processes"]
+
+
+def test_a_key_stays_in_its_process_and_a_worker_s_error_is_told(processes):
+    how = redact.job(modes="pseudonym", key=redact.Key(b"0123456789abcdef"))
+    going = flow(text(["t"]), redact_step(how)).run([partial(part, 1)], processes)
+    found = [one for one in going.table()["t"].to_pylist() if one and "email" in one]
+    assert found == redact.redact(pa.table({"t": ["a@b.org"]}), how).table["t"].to_pylist()
+    assert [one.where for one in going.counts] == ["processes", "this process: its key does not leave it"]
+    with pytest.raises(WorkbenchError, match="needs a column 'nn'"):
+        list(flow(text(["nn"])).run([partial(part, 1)] * 9, processes))
+    lock = threading.Lock()
+    with pytest.raises(WorkbenchError, match="'locked' cannot be sent to a worker"):
+        list(flow(each("locked", "", lambda rows, _: rows.slice(0 * lock.locked()))).run([partial(part, 1)], processes))
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_processor_finds():
+    lines = [
+        "from 192.0.2.7",
+        None,
+        "tel +49 30 1234567",
+        "é4111 1111 1111 1111",
+        "",
+        "ana@example.org [x]",
+        "done",
+    ] * 99
+    table = pa.table({"line": lines, "big": pa.array(lines, pa.large_string())})
+    with cluster("cuda") as crew:
+        here, there = flow(redact_step(redact.job())).run(table), flow(redact_step(redact.job())).run(table, crew)
+        assert there.table().equals(here.table())
+        assert there.notes[0].seen == here.notes[0].seen
+    assert there.counts[0].where == "cuda: prefilters, then rules on the worker's processor"

@@ -62,6 +62,19 @@ def test_no_personal_data_is_left_and_the_key_is_one(made):
     assert "_arrived" not in table.schema.names
 
 
+def test_processes_prepare_what_threads_do(made):
+    folder, _, recipe, _ = made
+    flow.prepare(flow.days_of(folder / "messy"), folder / "there", recipe, settle=0, cluster="processes")
+    assert rows_of(flow.places(folder / "there")[1]).equals(rows_of(flow.places(folder / "into")[1]))
+    here, there = (flow.told(folder / one, recipe) for one in ("into", "there"))
+    for name in ("steps", "personal", "refused"):
+        assert (
+            here[name].drop(columns="where", errors="ignore").equals(there[name].drop(columns="where", errors="ignore"))
+        )
+    assert set(here["steps"]["where"]) == {"threads", "this process: it compares rows"}
+    assert set(there["steps"]["where"]) == {"processes", "this process: it compares rows"}
+
+
 def test_a_second_run_takes_nothing(made):
     folder, _, recipe, numbers = made
     assert flow.prepare(flow.days_of(folder / "messy"), folder / "into", recipe, settle=0) == []

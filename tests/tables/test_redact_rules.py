@@ -1,12 +1,15 @@
 """A file of rules is tried before it is used, and what is wrong in it is told; names come from outside."""
 
+import re
 import sys
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.tables import redact_cuda
 from workbench.tables.redact import job, load_rules, redact, scan
 from workbench.tables.redact_checks import CHECKS, luhn
 
@@ -132,3 +135,22 @@ def test_a_name_or_counter_of_a_log_is_no_person(line):
 @pytest.mark.parametrize("line", ["44051401359 came", "0049 171 1234567", "+491711234567", "tel 0049 1711234567"])
 def test_what_a_person_writes_still_is_found(line):
     assert scan(pa.table({"line": [line]})).num_rows == 1
+
+
+def test_prefilters_spelt_for_a_gpu_hold_for_the_same_texts():
+    lines = pa.array(
+        ["a-b", "1 2-3", "x\ty", "a@b.org", "tel\u00e9 030-1234567", "[x]", "sk-abcdefgh1", "4111-1111-1111", "^-]"]
+    )
+    some = [
+        r"[a-]b",
+        r"[-1 ]2",
+        r"\S[\s]\S",
+        r"[^\s-]-",
+        r"[[x]+[]]",
+        r"[^]x-]x",
+        *(one.prefilter for one in load_rules()),
+    ]
+    for one in some:
+        other = redact_cuda.spelt(one)
+        assert pc.match_substring_regex(lines, other) == pc.match_substring_regex(lines, one), one
+        assert not re.search(r"(?<!\\)-\]|(?<!\\)\[\^?-|\\[sS]", other), other

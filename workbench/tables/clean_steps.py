@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from threading import Lock
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -206,23 +205,22 @@ def zone(column: str, place: str, *, twice: str = "refuse") -> Step:
     return each("zone", f"{column}: {place} to UTC", work)
 
 
-def redact(how: redaction.Job, seen: Counter[tuple[str, str, str, str]] | None = None) -> Step:
-    """Personal data taken out as `redact.job` says; what was found is counted in `seen`: by field, kind and rule the
-    "findings", and the "rows" that had them."""
-    lock = Lock()
+def redact(how: redaction.Job) -> Step:
+    """Personal data taken out as `redact.job` says; what was found is counted in the notes' `seen`: by field, kind and rule
+    the "findings", and the "rows" that had them. A GPU worker looks for rows that may have some; a key, and names by a
+    model, stay in this process."""
 
     def work(rows: pa.Table, notes: Notes) -> pa.Table:
-        done = redaction.redact(rows, how)
-        found = redaction.counts(done.findings).to_pylist() if seen is not None else []
-        with lock:
-            for one in found:
-                for what in ("findings", "rows"):
-                    seen[one["field"], one["kind"], one["rule"], what] += one[what]  # type: ignore[index]
+        done = redaction.redact(rows, replace(how, device=notes.device) if notes.device else how)
+        for one in redaction.counts(done.findings).to_pylist():
+            for what in ("findings", "rows"):
+                notes.seen[one["field"], one["kind"], one["rule"], what] += one[what]
         notes.count.changed += pc.count_distinct(done.findings["row"]).as_py()
         return done.table
 
     kinds = list(dict.fromkeys(rule.kind for rule in how.rules))
-    return each("redact", ", ".join(kinds), work)
+    here = "its key does not leave it" if how.key else "a model looks for names" if how.names else ""
+    return each("redact", ", ".join(kinds), work, here=here, cuda="prefilters, then rules on the worker's processor")
 
 
 def _one_of(name: str, value: str, choices: Sequence[str]) -> None:

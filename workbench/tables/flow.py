@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ from workbench.tables.source import digest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.clusters import Workers
+    from workbench.tables.table import Piece, Table
 
 STEPS: dict[str, Callable[..., clean.Step]] = {
     "types": clean_steps.types,
@@ -89,22 +93,33 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def prepare(
-    sources: Sequence[str], into: str | Path, recipe: Recipe, *, key: redact.Key | None = None, settle: float = 5.0
+    sources: Sequence[str],
+    into: str | Path,
+    recipe: Recipe,
+    *,
+    key: redact.Key | None = None,
+    settle: float = 5.0,
+    cluster: Any = None,
 ) -> list[int]:
     """The versions of the prepared table that this made, of what is new in the sources; none where nothing is new.
 
     `into` is a folder with two tables: `raw` and `prepared`. A run that was killed is repeated: nothing is taken twice.
+    cluster: "threads" (default), "processes", "cuda", a scheduler's address, or workers from `cluster()`: who works on the
+    steps that look at one row. The result is the same.
+
     Raises ContractBroken where a promise that stops was broken; the raw rows stay, and the next run tries again.
     """
+    from workbench.clusters import workers
     from workbench.tables.collect import collect
 
     raw, done = places(into)
     made = []
-    for source in sources:
-        collect(source, raw, **{"evolve": "*", "time": recipe.time, "settle": settle, **(recipe.collect or {})})
-        version = commit(raw, done, recipe, key)
-        if version is not None:
-            made.append(version)
+    with workers(cluster) as crew:
+        for source in sources:
+            collect(source, raw, **{"evolve": "*", "time": recipe.time, "settle": settle, **(recipe.collect or {})})
+            version = commit(raw, done, recipe, key, crew)
+            if version is not None:
+                made.append(version)
     return made
 
 
@@ -120,7 +135,9 @@ def days_of(folder: str | Path) -> list[str]:
     return parts or [str(folder)]
 
 
-def commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None = None) -> int | None:
+def commit(
+    raw: str, done: str, recipe: Recipe, key: redact.Key | None = None, crew: Workers | None = None
+) -> int | None:
     """The version of the prepared table that holds all raw rows there are now; None where it is there already."""
     from workbench.tables import delta, versions
 
@@ -129,21 +146,21 @@ def commit(raw: str, done: str, recipe: Recipe, key: redact.Key | None = None) -
     before = max((one.get("raw_version", 0) for one in past), default=0)
     if at <= before:
         return None
-    found: Counter[tuple[str, str, str, str]] = Counter()
     breaches: list[contract.Breach] = []
     steps = list(recipe.steps)
     if recipe.redact is not None:
-        steps.append(clean_steps.redact(_job(recipe.redact, key), found))
+        steps.append(clean_steps.redact(_job(recipe.redact, key)))
     if recipe.contract is not None:
         rules = [
             replace(one, value=(*one.value, ARRIVED)) if one.kind == "extra" else one for one in recipe.contract.rules
         ]
         steps.append(contract.keeps(replace(recipe.contract, rules=tuple(rules)), breaches=breaches))
-    going = clean.flow(*steps).run(_raw_rows(raw, at))
+    going = clean.flow(*steps).run(_raw_rows(raw, at), crew)
     refused: dict[tuple[str, str], _Refused] = {}
 
     def told() -> dict[str, Any]:
         names = ("field", "kind", "rule", "findings", "rows")
+        found = sum((one.seen for one in going.notes), Counter())
         fields = sorted({one[:3] for one in found}, key=lambda one: (-found[(*one, "findings")], one))
         return {
             "operation": "prepare",
@@ -203,10 +220,9 @@ def _drained(going: clean.Running, refused: dict[tuple[str, str], _Refused], bef
             yield rows.drop_columns([ARRIVED])
 
 
-def _raw_rows(raw: str, at: int) -> Iterator[pa.Table]:
-    """The rows of a raw version in the order in which they came, a share of a row group at a time, with the number of the
-    version that brought them."""
-    from workbench.tables.delta_files import conform
+def _raw_rows(raw: str, at: int) -> Iterator[pa.Table | clean.Part]:
+    """The rows of a raw version in the order in which they came, with the number of the version that brought them: an empty
+    table, then a function for each row group."""
     from workbench.tables.delta_log import snapshot
     from workbench.tables.delta_open import arrivals
     from workbench.tables.opening import open_table
@@ -217,13 +233,20 @@ def _raw_rows(raw: str, at: int) -> Iterator[pa.Table]:
     came, table = arrivals(found), open_table(raw, version=at)
     names = [one.relative for one in table.files]
     for piece in sorted(table.pieces(), key=lambda one: (came.get(names[one.file], 0), names[one.file], one.parts)):
-        version = pa.scalar(came.get(names[piece.file], 0), pa.int64())
-        for rows in table.batches(piece):
-            columns = {name: _plain(rows.column(name)) for name in table.schema.names}
-            whole = conform(pa.table(columns), schema)
-            for start in range(0, whole.num_rows, SLICE):
-                part = whole.slice(start, SLICE)
-                yield part.append_column(ARRIVED, pa.repeat(version, part.num_rows))
+        own = replace(table, files=(table.files[piece.file],))  # a worker is sent no other
+        yield partial(_part, own, replace(piece, file=0), schema, came.get(names[piece.file], 0))
+
+
+def _part(table: Table, piece: Piece, schema: pa.Schema, version: int) -> Iterator[pa.Table]:
+    """The rows of a row group, a share of them at a time."""
+    from workbench.tables.delta_files import conform
+
+    for rows in table.batches(piece):
+        columns = {name: _plain(rows.column(name)) for name in table.schema.names}
+        whole = conform(pa.table(columns), schema)
+        for start in range(0, whole.num_rows, SLICE):
+            part = whole.slice(start, SLICE)
+            yield part.append_column(ARRIVED, pa.repeat(pa.scalar(version, pa.int64()), part.num_rows))
 
 
 def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -272,7 +295,9 @@ def where(table: str, into: str = "auto", recipe: str = "auto", *, write: bool =
     return source, f"{source}.prepared" if into == "auto" else into, found
 
 
-def story(source: str, into: str, recipe: str, *, key_file: str = "", settle: float = 5.0) -> dict[str, pd.DataFrame]:
+def story(
+    source: str, into: str, recipe: str, *, key_file: str = "", settle: float = 5.0, cluster: Any = None
+) -> dict[str, pd.DataFrame]:
     """Prepares what is new in a source, then tells all of the table, as `told` does.
 
     The key for pseudonyms is read from the file, else from the environment (WORKBENCH_REDACT_KEY), where there is one.
@@ -282,7 +307,8 @@ def story(source: str, into: str, recipe: str, *, key_file: str = "", settle: fl
 
     book = load_recipe(recipe)
     there = bool(key_file) or bool(os.environ.get(redact_modes.KEY))
-    prepare(days_of(source), into, book, key=redact.read_key(key_file or None) if there else None, settle=settle)
+    key = redact.read_key(key_file or None) if there else None
+    prepare(days_of(source), into, book, key=key, settle=settle, cluster=cluster)
     if not delta.home(places(into)[1]).exists():
         raise WorkbenchError(
             f"nothing in {source!r} could be taken; `workbench` keeps what was set aside in {into}/raw"
@@ -336,10 +362,10 @@ def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
     """The prepared table's story as frames: taken, steps, refused, personal, versions, changes, schema.
 
     taken: raw versions with rows and what was set aside. steps: rows in, out, changed, refused, flagged, dropped of each
-    step. refused: step, reason, rows. personal: field, kind, rule, findings, rows. versions: number, time, rows, added,
-    removed, changed against the one before (missing, with a word in `compared`, where one of the two is
-    vacuumed). changes: columns with changed values between the last two. schema: columns that
-    came or went between them. steps, refused and personal are of the newest version.
+    step, and where it was worked on. refused: step, reason, rows. personal: field, kind, rule, findings, rows. versions:
+    number, time, rows, added, removed, changed against the one before (missing, with a word in `compared`, where one of the
+    two is vacuumed). changes: columns with changed values between the last two. schema: columns that came or went between
+    them. steps, refused and personal are of the newest version.
     """
     import pandas as pd
 
@@ -353,7 +379,9 @@ def told(into: str | Path, recipe: Recipe) -> dict[str, pd.DataFrame]:
     last: dict[str, Any] = next((one for one in reversed(list(made["told"])) if "steps" in one), {})
     frames = {
         "taken": taken.assign(time=_when(taken["time"])),
-        "steps": pd.DataFrame(last.get("steps", []), columns=list(clean.Count.__dataclass_fields__)),
+        "steps": pd.DataFrame(last.get("steps", []), columns=list(clean.Count.__dataclass_fields__)).fillna(
+            {"where": ""}
+        ),
         "refused": pd.DataFrame(last.get("refused", []), columns=["step", "reason", "rows"]),
         "personal": pd.DataFrame(last.get("personal", []), columns=["field", "kind", "rule", "findings", "rows"]),
     }

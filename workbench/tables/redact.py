@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +69,7 @@ class Job:
     names: tuple[str, ...] = ()
     engine: Any = field(default=None, repr=False)
     plans: dict[str, Plan] = field(default_factory=dict, repr=False)
+    device: str = ""  # "cuda": rows that may hold something are looked for by cuDF
 
 
 def job(
@@ -216,18 +214,18 @@ def stream(
 
     Rows are numbered on from batch to batch. `workers` is by default the number of processors.
     """
-    how = how or job()
-    threads = workers or os.cpu_count() or 1
-    waiting: deque[Any] = deque()
-    row = 0
-    with ThreadPoolExecutor(threads) as pool:
+    from workbench.clusters import Workers, cores
+
+    asked = how or job()
+
+    def numbered() -> Iterator[tuple[Any, int]]:
+        row = 0
         for batch in batches:
-            waiting.append(pool.submit(redact, batch, how, first=row))
+            yield batch, row
             row += batch.num_rows
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+
+    crew = Workers("threads", workers or cores())
+    yield from crew.each(lambda one: redact(one[0], asked, first=one[1]), numbered())
 
 
 def counts(findings: pa.Table) -> pa.Table:
@@ -255,7 +253,7 @@ def _columns(schema: pa.Schema, how: Job) -> list[str]:
 def _plan(path: str, array: pa.LargeStringArray, how: Job) -> Plan:
     if path not in how.plans:
         kept = how.rules[: -len(redact_names.RULES)] if how.names else how.rules
-        how.plans[path] = redact_search.plan(kept, array)
+        how.plans[path] = redact_search.plan(kept, array, how.device)
     return how.plans[path]
 
 

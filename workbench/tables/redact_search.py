@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.tables import redact_cuda
 from workbench.tables.redact_checks import CHECKS
 from workbench.tables.redact_rules import Rule
 
@@ -29,12 +30,13 @@ REST = re.compile(rb"[\x80-\xbf]*")
 @dataclass(frozen=True)
 class Plan:
     """How a column is searched: `everywhere` in all rows; of the others, first for any (`filter`, "" for none), then for the
-    groups of `rare` whose own filter holds."""
+    groups of `rare` whose own filter holds. `device` is "cuda" where cuDF asks the filters."""
 
     rules: tuple[Rule, ...]
     everywhere: tuple[int, ...]
     filter: str
     rare: tuple[tuple[str, tuple[int, ...]], ...]
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Spans:
         return len(self.row)
 
 
-def plan(rules: Sequence[Rule], sample: pa.LargeStringArray) -> Plan:
+def plan(rules: Sequence[Rule], sample: pa.LargeStringArray, device: str = "") -> Plan:
     """How to search rows that are like a sample's."""
     some = sample.slice(0, SAMPLE)
     everywhere = []
@@ -60,9 +62,8 @@ def plan(rules: Sequence[Rule], sample: pa.LargeStringArray) -> Plan:
             everywhere.append(k)
     rare = [k for k in range(len(rules)) if k not in everywhere]
     groups = [tuple(rare[at : at + GROUP]) for at in range(0, len(rare), GROUP)]
-    return Plan(
-        tuple(rules), tuple(everywhere), _any(rules, rare), tuple((_any(rules, group), group) for group in groups)
-    )
+    by = tuple((_any(rules, group), group) for group in groups)
+    return Plan(tuple(rules), tuple(everywhere), _any(rules, rare), by, device)
 
 
 def _any(rules: Sequence[Rule], which: Sequence[int]) -> str:
@@ -117,20 +118,22 @@ def merged(parts: Sequence[Spans]) -> Spans:
     return Spans(row[heads], start[heads], np.maximum.reduceat(end, heads), rule[longest][heads])
 
 
-def _held(array: pa.LargeStringArray, one: str) -> Values:
+def _held(array: pa.LargeStringArray, one: str, device: str) -> Values:
+    if device == "cuda":
+        return redact_cuda.held(array, one)
     return np.asarray(pc.match_substring_regex(array, one).fill_null(False))
 
 
 def _rare(array: pa.LargeStringArray, every: Values, how: Plan) -> list[Spans]:
     """The findings of the rules that few rows have, searched in a copy of the rows that may have one."""
-    rows = every[_held(array, how.filter)[every]]
+    rows = every[_held(array, how.filter, how.device)[every]]
     if not len(rows):
         return []
     few = array.take(pa.array(rows))
     offsets, data = raw(few)
     found = []
     for one, group in how.rare:
-        inside = np.flatnonzero(_held(few, one))
+        inside = np.flatnonzero(_held(few, one, how.device))
         if len(inside):
             found += [_of_rule(how.rules[k], k, few, inside, offsets, data) for k in group]
     moved = raw(array)[0][rows] - offsets[:-1]

@@ -29,7 +29,7 @@ def _words(texts: Sequence[tuple[float, float, str]]) -> Any:
 def flow(steps: pd.DataFrame, first: str = "came in") -> Any:
     """The rows on their way down through the steps; what left them, or was only flagged, stands at the side.
 
-    steps: step, words, rows_in, rows_out, changed, refused, flagged, dropped, in their order.
+    steps: step, words, rows_in, rows_out, changed, refused, flagged, dropped, where, in their order.
     """
     hv = look.extension()
     if steps.empty:
@@ -46,7 +46,9 @@ def flow(steps: pd.DataFrame, first: str = "came in") -> Any:
         y = float(len(rows) - 1 - k)
         width = max(one["rows_out"] / top, 0.004)
         changed = int(one.get("changed", 0))
-        boxes.append((0.0, y - 0.36, width, y - 0.12, one["step"], one["words"], one["rows_out"], changed))
+        boxes.append(
+            (0.0, y - 0.36, width, y - 0.12, one["step"], one["words"], one["rows_out"], changed, one.get("where", ""))
+        )
         told = f"{one['step']}: {one['rows_out']:,} rows" + (f", {changed:,} changed" if changed else "")
         texts.append((0.0, y + 0.15, told))
         left = [(name, int(one.get(name, 0)), colour) for name, colour in SIDES if int(one.get(name, 0))]
@@ -54,7 +56,7 @@ def flow(steps: pd.DataFrame, first: str = "came in") -> Any:
             sides.append((1.03, y - 0.36, 1.06, y - 0.12, name, count, one["step"], colour))
             said = f"{count:,} {name}" if place == 0 else f"{notes.pop()[2]}, {count:,} {name}"
             notes.append((1.03, y + 0.15, said))
-    bars = hv.Rectangles(boxes, ["x0", "y0", "x1", "y1"], ["step", "words", "rows", "changed"]).opts(
+    bars = hv.Rectangles(boxes, ["x0", "y0", "x1", "y1"], ["step", "words", "rows", "changed", "where"]).opts(
         color=look.ACCENT,
         fill_alpha=0.8,
         line_color=None,
@@ -64,6 +66,7 @@ def flow(steps: pd.DataFrame, first: str = "came in") -> Any:
             ("does", "@words"),
             ("rows out", "@rows{0,0}"),
             ("changed", "@changed{0,0}"),
+            ("worked on", "@where"),
         ],
     )
     layers = bars * _words(texts)
