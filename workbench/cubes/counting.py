@@ -332,14 +332,6 @@ class Grouped:
         own = own[: starts[-1]]
         if c.asked.histogram and i not in self.scratch:
             self.scratch[i] = scratch(c.plan)
-        moments, whole, bins = count_groups(
-            own, starts, groups, c.plan if c.asked.histogram else None, self.scratch.get(i)
-        )
-        whole[:, p.MISSING] = missing
-        self.moments[i, groups] = p.join_moments(self.moments[i, groups], moments)
-        self.whole[i, groups] = p.join_whole(self.whole[i, groups], whole)
-        if len(bins["low"]):
-            self._keep_bins(i, bins)
         if c.asked.p:
             whole_numbers = own.dtype == np.int64
             registers = np.zeros((n, 1 << c.asked.p), np.uint8)
@@ -352,6 +344,14 @@ class Grouped:
                     hashes, where = hashes[fine], where[fine]
             k.grouped_registers(hashes, NO_REGISTERS, 0, False, where, registers, c.asked.p)
             self._keep_registers(i, registers, groups)
+        moments, whole, bins = count_groups(
+            own, starts, groups, c.plan if c.asked.histogram else None, self.scratch.get(i)
+        )
+        whole[:, p.MISSING] = missing
+        self.moments[i, groups] = p.join_moments(self.moments[i, groups], moments)
+        self.whole[i, groups] = p.join_whole(self.whole[i, groups], whole)
+        if len(bins["low"]):
+            self._keep_bins(i, bins)
 
     def _settle(self) -> None:
         """Count the values that wait."""
@@ -488,6 +488,7 @@ def count_groups(
     """Count values that lie side by side by group: moments and whole counts, a row a group, and bins by group and value.
 
     values: float64 or int64; group ``g`` is ``values[starts[g]:starts[g + 1]]`` and is called ``names[g]`` in the bins.
+    Floats are written over: a group's bins are no more than its values were, and their least ones lie in their place.
     plan: the bins; None: no bins are wanted. work: ``scratch(plan)``, clean, where it is at hand.
     """
     n, binning = len(starts) - 1, plan is not None
@@ -497,7 +498,7 @@ def count_groups(
     floats = values.astype(np.float64) if whole_numbers else values
     cells, seen = (work or scratch(plan)) if binning else (NO_CELLS, np.zeros(1, np.uint64))
     room = len(values) if binning else 0
-    out = tuple(np.empty(room, t) for t in p.BIN_TYPES.values())
+    out = tuple(floats if key == "min" and binning else np.empty(room, t) for key, t in p.BIN_TYPES.items())
     used = k.grouped(
         floats, values if whole_numbers else NO_INTEGERS, whole_numbers, starts, names, plan.arrays, plan.order,
         binning, moments, whole, cells, seen, out,

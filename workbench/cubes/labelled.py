@@ -33,8 +33,12 @@ def to_dataset(
     columns: list[dict[str, Any]],
     plans: dict[str, np.ndarray],
     recipe: dict[str, Any],
+    spent: bool = False,
 ) -> xr.Dataset:
-    """The cube of a partial: dense over the product of the axes' labels."""
+    """The cube of a partial: dense over the product of the axes' labels.
+
+    spent: the partial is not used again, and its groups may be renumbered where they are.
+    """
     import xarray as xr
 
     names = [a["name"] for a in axes]
@@ -94,7 +98,7 @@ def to_dataset(
         rows: dict[str, list[np.ndarray]] = {key: [] for key in types}
         for i, t in enumerate(tables):
             if len(t["group"]):
-                for key, one in _in_order(dim, t, flat).items():
+                for key, one in _in_order(dim, t, flat, spent).items():
                     rows[key].append(one)
                 rows["column"].append(np.broadcast_to(np.int32(i), len(t["group"])))
         for key, parts in rows.items():
@@ -157,12 +161,15 @@ def _cross_into(
     return {dim: (dim, of) for dim in comoments.DIMS}
 
 
-def _in_order(dim: str, t: p.Ragged, flat: np.ndarray) -> p.Ragged:
+def _in_order(dim: str, t: p.Ragged, flat: np.ndarray, spent: bool) -> p.Ragged:
     """A column's rows by cell, then by bin, value or register."""
     if dim == "tops":
         t = p.join_tops(t)
     every = len(flat) and flat[-1] == len(flat) - 1  # each cell has rows, and its group is its place
-    group = t["group"] if every else flat[t["group"]]
+    group = t["group"]
+    if not every:
+        # of many bins a second array is dear: a page that was never touched costs more than all that is done with it
+        group = np.take(flat, group, out=group, mode="clip") if spent else flat[group]
     if np.any(group[1:] < group[:-1]):
         order = np.argsort(group, kind="stable")
         return {key: group[order] if key == "group" else one[order] for key, one in t.items()}

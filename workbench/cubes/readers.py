@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -389,7 +390,8 @@ def _column(cube: xr.Dataset, column: str) -> int:
 
 def _bins(cube: xr.Dataset, i: int) -> p.Ragged:
     kept = cube.variables
-    at = slice(*np.searchsorted(kept["bin_column"].values, [i, i + 1]))
+    column = kept["bin_column"].values  # of one number only it may take no place; searchsorted would copy it out
+    at = slice(bisect_left(column, i), bisect_left(column, i + 1))
     return {k: kept[f"bin_{k}"].values[at] for k in p.BIN_TYPES}
 
 

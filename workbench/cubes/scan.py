@@ -212,7 +212,7 @@ def finished(part: Any, table: Any, columns: tuple, axes: tuple[Axis, ...]) -> x
     plans = {c.name: c.plan.nodes for c in columns if len(c.plan.nodes)}
     if axes and not part.groups:
         part = _no_rows(part, axes)
-    return to_dataset(part, [a.recipe() for a in axes], about, plans, recipe)
+    return to_dataset(part, [a.recipe() for a in axes], about, plans, recipe, spent=True)
 
 
 def _asked(c: Column) -> dict[str, Any]:
