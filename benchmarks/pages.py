@@ -27,6 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOADS = 5
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1"
+READY = """new MutationObserver(() => { if (document.body?.dataset.ready) window.readyAt ??= performance.now(); })
+    .observe(document, { subtree: true, attributes: true, attributeFilter: ["data-ready"] });"""
 HEARD = """window.heard = []; const Plain = WebSocket;
 window.WebSocket = class extends Plain { constructor(...given) {
     super(...given); this.addEventListener("message", () => heard.push(performance.now())); } };
@@ -160,10 +162,11 @@ def browse(url: str, notebook: str) -> None:
             for _ in range(LOADS):
                 context = browser.new_context(viewport={"width": 1280, "height": 900})
                 page = context.new_page()
+                page.add_init_script(READY)
                 page.on("request", lambda r, far=abroad: r.url.startswith((url, "data:", "blob:")) or far.append(r.url))
                 page.goto(url + place, wait_until="commit")
                 page.wait_for_selector("body[data-ready]", timeout=60_000)
-                ready.append(page.evaluate("performance.now()"))
+                ready.append(page.evaluate("window.readyAt"))
                 paints.append(page.evaluate(PAINT))
                 if kind == "published":
                     page.wait_for_timeout(50)

@@ -79,35 +79,62 @@
   }
 
   function drawn(slot) { slot.classList.add("drawn"); }
+  function frames() { return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); }
+  function far(slot) { // from what is on the screen, in px
+    const { top, bottom } = slot.getBoundingClientRect();
+    return Math.max(0, top - window.innerHeight, -bottom);
+  }
   async function pictures(id) {
+    await window.workbenchLibraries;
     const data = document.getElementById(id);
     const sent = id === "wb-document" && window.workbenchPictures;
     if (!(data || sent) || !window.Bokeh) return;
     const stored = data ? JSON.parse(data.textContent) : await sent;
     if (data) data.remove();
-    for (const [key, item] of Object.entries(stored)) {
-      const slot = document.getElementById("wb-" + key);
-      if (!slot) continue;
-      const plot = slot.querySelector(".plot");
+    const slots = Object.keys(stored).map((key) => [document.getElementById("wb-" + key), key]).filter(([slot]) => slot);
+    for (const [slot, key] of slots.map((one) => [far(one[0]), one]).sort((a, b) => a[0] - b[0]).map((one) => one[1])) {
+      const plot = slot.querySelector(".plot"), item = stored[key];
       plot.id = "wb-plot-" + key;
       dress(item.doc, inks());
       try {
         await window.Bokeh.embed.embed_item(Object.assign(item, { target_id: plot.id }), plot.id);
-        requestAnimationFrame(() => requestAnimationFrame(() => drawn(slot)));
+        frames().then(() => drawn(slot));
       } catch (error) { console.error("picture " + key + " could not be drawn", error); }
       await new Promise((next) => setTimeout(next, 0)); // let the page answer between two pictures
     }
+    await frames();
   }
-  function live() { // in a live page, pictures that answer arrive by the socket
+  function until(holds) { return new Promise((done) => { const look = () => { if (holds()) done(); else setTimeout(look, 20); }; look(); }); }
+  function loaded(address) { return new Promise((done) => { const script = document.createElement("script"); script.src = address; script.onload = script.onerror = done; document.head.append(script); }); }
+  async function session() { // pictures that answer: their places, then what the socket brings
+    await until(() => document.readyState !== "loading");
+    const data = document.getElementById("wb-session");
+    if (!data) { // the connection ended before the session was there
+      const words = document.createElement("p");
+      words.className = "notice bad"; words.setAttribute("role", "alert"); words.textContent = "The live page did not come whole; load it again.";
+      document.querySelector("main").prepend(words);
+      return;
+    }
+    const { item, names, scripts } = JSON.parse(data.textContent), places = [];
+    for (const [root, id] of Object.entries(item.roots || {})) {
+      const place = document.createElement("div"), slot = document.getElementById(names[root]);
+      place.id = id; place.dataset.rootId = root; place.style.display = slot ? "contents" : "none";
+      (slot ? slot.querySelector(".plot") : document.body).append(place);
+      if (slot) places.push(place);
+    }
+    await window.workbenchLibraries;
+    for (const address of scripts) await loaded(address);
+    window.Bokeh.embed.embed_items({}, [item]);
+    const began = Date.now();
+    await until(() => places.every((place) => place.childElementCount > 0) || Date.now() - began > 60000);
+    redress();
+    await frames();
+    for (const place of places) drawn(place.closest(".picture"));
+  }
+  async function everything() {
     const still = pictures("wb-document");
-    if (!document.body.hasAttribute("data-live")) { still.finally(() => { document.body.dataset.ready = "yes"; }); return; }
-    const started = Date.now(), roots = Array.from(document.querySelectorAll(".picture [data-root-id]"));
-    const wait = setInterval(() => {
-      if (window.Bokeh && roots.every((root) => root.childElementCount > 0)) {
-        clearInterval(wait);
-        still.finally(() => { redress(); roots.forEach((root) => drawn(root.closest(".picture"))); document.body.dataset.ready = "yes"; });
-      } else if (Date.now() - started > 60000) clearInterval(wait);
-    }, 50);
+    await (document.body.hasAttribute("data-live") ? Promise.all([still, session()]) : still);
+    document.body.dataset.ready = "yes";
   }
   function start() {
     show(); ages(); setInterval(ages, 30000);
@@ -133,7 +160,7 @@
       field.addEventListener("input", () => { if (field.value !== "") slider.value = field.value; });
     }
     for (const control of document.querySelectorAll("form.live input, form.live select")) control.addEventListener("change", () => { if (control.reportValidity()) control.form.requestSubmit(); });
-    live();
+    everything();
   }
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
+  until(() => document.readyState !== "loading" || document.getElementById("wb-document")).then(start); // a live page comes in two parts
 })();

@@ -83,3 +83,37 @@ def test_a_notebook_that_fails_is_left_for_the_one_who_asks(pages, runs, tmp_pat
     assert not pages.kept
     with pytest.raises(WorkbenchError, match="is not the one the run has recorded"):
         a_page(pages, broken)
+
+
+def test_a_kept_page_is_told_before_its_session_is_made(pages):
+    record = pages.find("waves", None)
+    assert pages.start("waves", None, {}) is None, "nothing is kept yet"
+    pages.prefix = "/ops"
+    pages.prepare(record)
+    start = pages.start("waves", record.folder.name, {})
+    for words in ("How high are the waves", "999.9", 'id="wb-p0-0"', "<svg viewBox", 'id="wb-document"', "</footer>"):
+        assert words in start
+    assert 'data-scripts="/ops/assets/page.js?v=' in start
+    assert "/ops/assets/bokeh.js?v=" in start
+    assert "token" not in start
+    assert not start.endswith("</html>"), "what the session brings comes behind it"
+    for asked in (("waves", None, {"slo_ms": [b"5"]}), ("tides", None, {}), ("../waves", None, {}), ("waves", "x", {})):
+        assert pages.start(*asked) is None, asked
+    pages.forget({"notebook": "waves"})
+    assert pages.start("waves", None, {}) is None
+
+
+def test_a_page_with_other_parameters_has_no_posters_of_these(pages):
+    record = pages.find("waves", None)
+    given = {"slo_ms": [b"905"]}
+    doc = Document()
+    doc._session_context = lambda: SimpleNamespace(
+        request=SimpleNamespace(arguments=given, headers={}, cookies={}), id=""
+    )
+    from panel.io.state import set_curdoc
+
+    with set_curdoc(doc):
+        pages.page(doc, record, given)
+    start = pages.start("waves", None, given)
+    assert 'value="905"' in start
+    assert "<svg viewBox" not in start

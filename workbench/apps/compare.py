@@ -53,7 +53,7 @@ def compare_page(within: Site, notebook: str, a: str = "", b: str = "", leaf: st
         sections=sections,
         notes=notes,
         document=shell.inline_json(pictures) if pictures else "",
-        scripts=site.scripts(tuple(scripts)),
+        scripts=shell.scripts(scripts),
     )
 
 

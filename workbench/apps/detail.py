@@ -19,7 +19,7 @@ def detail_page(within: Site, notebook: str, run: str, leaf: str = "") -> str:
     record = within.find(notebook, run)
     told = record.told
     cells, pictures, problem = _cells(record)
-    needed = site.scripts(tuple(sorted(_scripts(pictures)))) if pictures else []
+    needed = shell.scripts(_scripts(pictures)) if pictures else []
     return site.render(
         "detail.html",
         3,

@@ -19,6 +19,7 @@ from typing import Any
 
 from workbench.apps import shell
 from workbench.apps.page import Told, show
+from workbench.apps.shell import Json
 from workbench.apps.signin import SignIn, check_reader, reader_told
 from workbench.errors import WorkbenchError
 from workbench.runs.notebooks import notebook_hash, read_cells, tags
@@ -26,6 +27,7 @@ from workbench.runs.records import Record
 
 MAGIC = re.compile(r"^\s*[%!?]")
 KEPT = 16  # pages whose pictures are kept ready
+SESSION = "<!-- session -->"  # in templates/live.html
 Key = tuple[Path, tuple[tuple[str, tuple[bytes, ...]], ...]]
 
 
@@ -39,6 +41,17 @@ class LivePages:
     signin: SignIn | None = None
     worker: int | None = None  # which of several processes this is
     kept: OrderedDict[Key, Told] = field(default_factory=OrderedDict)
+    known: dict[Key, Json] = field(
+        default_factory=dict
+    )  # what the page of each kept one says before its session is there
+
+    def start(self, notebook: str, run: str | None, arguments: Mapping[str, list[bytes]]) -> str | None:
+        """A page down to what needs a session, None when it is not kept; a stranger's name is as good as a missing one."""
+        try:
+            known = self.known.get(key_of(self.find(notebook, run), arguments))
+        except WorkbenchError:
+            return None
+        return shell.render("live.html", **known).split(SESSION)[0] if known and known.get("static") else None
 
     def fill(self, doc: Any) -> None:
         """Makes a session's document the page that its address asks for, or one that says why there is none."""
@@ -52,24 +65,19 @@ class LivePages:
             if self.signin is not None:
                 check_reader(self.signin, doc.session_context, asked.get("notebook", ""))
             record = self.find(asked.get("notebook", ""), asked.get("run"))
-            base = self.prefix
-            doc.template_variables["links"] = {
-                "home": f"{base}/",
-                "page": f"{base}/{record.folder.parent.name}/{record.folder.name}/",
-            }
             self.page(doc, record, pn.state.session_args or {})
         except WorkbenchError as error:
+            self.forget(asked)
             fill_error(doc, 404 if not doc.template_variables.get("links") else 400, "No live page", str(error))
         except (Exception, SystemExit) as error:  # whatever a notebook does, the server answers
+            self.forget(asked)
             logging.getLogger("workbench").exception("the live page of %s failed", asked.get("notebook"))
             fill_error(doc, 500, "The live page failed", f"{type(error).__name__}: {error}")
 
     def page(self, doc: Any, record: Record, arguments: Mapping[str, list[bytes]]) -> None:
         """Puts the page of a run into a document: from what was kept, else by executing the notebook."""
-        given = tuple(
-            sorted((name, tuple(values)) for name, values in arguments.items() if not name.startswith("bokeh-"))
-        )
-        key = (record.folder, given)
+        key = key_of(record, arguments)
+        self.place(doc, record)
         told = self.kept.get(key)
         if told is not None:
             self.kept.move_to_end(key)
@@ -77,10 +85,9 @@ class LivePages:
                 show(doc, told)
                 return
             except RuntimeError:  # a bokeh model inside a view cannot be in a second document
-                del self.kept[key]
-                links = doc.template_variables["links"]
+                self.drop(key)
                 doc.clear()
-                doc.template_variables["links"] = links
+                self.place(doc, record)
         execute(record)
         told = doc.template_variables.pop("told", None)
         if not isinstance(told, Told):
@@ -89,8 +96,25 @@ class LivePages:
             )
         if told.keeps:
             self.kept[key] = told
+            self.known[key] = {name: value for name, value in doc.template_variables.items() if name != "told"}
             while len(self.kept) > KEPT:
-                self.kept.popitem(last=False)
+                self.drop(next(iter(self.kept)))
+
+    def place(self, doc: Any, record: Record) -> None:
+        """Tells a document where it stands: the pages beside it and the scripts that the server has."""
+        base = self.prefix
+        page = f"{base}/{record.folder.parent.name}/{record.folder.name}/"
+        doc.template_variables.update(links={"home": f"{base}/", "page": page}, static=f"{base}/assets")
+
+    def drop(self, key: Key) -> None:
+        """Keeps a page no longer."""
+        self.kept.pop(key, None)
+        self.known.pop(key, None)
+
+    def forget(self, asked: Mapping[str, str]) -> None:
+        """Keeps no page of a notebook that has just failed."""
+        for key in [key for key in self.kept if key[0].parent.name == asked.get("notebook")]:
+            self.drop(key)
 
     def prepare(self, record: Record) -> None:
         """Makes the page of a run before somebody asks for it; a notebook that fails here will tell whoever asks."""
@@ -111,6 +135,12 @@ class LivePages:
                 logging.getLogger("workbench").info("no live page of %s yet: %s", record.notebook, error)
         doc._session_context = None
         doc.clear()
+
+
+def key_of(record: Record, arguments: Mapping[str, list[bytes]]) -> Key:
+    """What a live page is kept under: its run and what its address asks for."""
+    given = ((name, tuple(values)) for name, values in arguments.items() if not name.startswith("bokeh-"))
+    return record.folder, tuple(sorted(given))
 
 
 def live_app(pages: LivePages, worker: Executor) -> Any:

@@ -334,6 +334,7 @@ def show(document: Any, told: Told) -> Any:
 
     run = told.run
     story = copy.deepcopy(told.story)
+    _hang(story, run)
     placed = {
         part["key"]: part for section in story["sections"] for part in section["parts"] if part["kind"] == "picture"
     }
@@ -370,6 +371,7 @@ def show(document: Any, told: Told) -> Any:
         live=True,
         state=state,
         css=shell.css(),
+        look=shell.look_version(),
         page_js=shell.text("page.js"),
         theme_js=shell.text("theme.js"),
         controls=_controls(run),
@@ -379,7 +381,32 @@ def show(document: Any, told: Told) -> Any:
         here="live",
     )
     document.template_variables.setdefault("links", {})
+    if "static" in document.template_variables:  # a server that has bokeh's scripts beside its pages
+        needed = {"bokeh"}.union(*(snapshot.libraries(root) for root in document.roots))
+        own = any(type(one).__module__.startswith("panel.models.esm") for one in document.models)
+        document.template_variables["scripts"] = shell.scripts(needed)
+        document.template_variables["static"] = "" if own else document.template_variables["static"]
     return pn.Column(*panes, name=NAME)
+
+
+def _hang(story: Json, run: Any) -> None:
+    """Puts the posters of the stored run into a story with the same parameters: they are seen until the pictures are there."""
+    record = getattr(run, "record", None)
+    if record is None or record.told.get("parameters") != run.parameters:
+        return
+    try:
+        kept = snapshot.read_story(run.stored)
+    except WorkbenchError:
+        return  # the published page says so
+    posters = {
+        part.get("key"): part.get("poster")
+        for section in (kept or {}).get("sections", [])
+        for part in section.get("parts", [])
+    }
+    for section in story["sections"]:
+        for part in section["parts"]:
+            if posters.get(part.get("key")):
+                part["poster"] = posters[part["key"]]
 
 
 def _slider(value: Any, low: Any, high: Any) -> Json | None:

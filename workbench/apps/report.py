@@ -67,13 +67,10 @@ def report_text(executed_notebook: str | Path, folder: str | Path) -> str:
         notebook=cells,
         notebook_pictures=shell.inline_json(pictures) if pictures else "",
         unfold=published is None or told["status"] == "failed",
-        scripts=[shell.inline(shell.library(name).read_text(encoding="utf-8")) for name in _order(scripts)],
+        scripts=[
+            shell.inline(shell.library(name).read_text(encoding="utf-8")) for name in shell.LIBRARIES if name in scripts
+        ],
     )
-
-
-def _order(scripts: set[str]) -> list[str]:
-    known = ["bokeh", "bokeh-widgets", "bokeh-tables", "panel"]
-    return [name for name in known if name in scripts]
 
 
 def _told(folder: Path, cells: list[Json]) -> Json:

@@ -45,7 +45,6 @@ from workbench.errors import WorkbenchError
 from workbench.runs.records import Record
 
 READY_MS = 15_000  # between two looks for new runs
-SCRIPTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
 COMMON = (
     "default-src 'none'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
@@ -185,7 +184,7 @@ def make_server(
     server.worker, server.pages, server.site = worker, pages, site
     server.ready, server.preparing, figures.tornado = {}, None, server._tornado
     server._tornado.add_transform(partial(Headers, live=f"{prefix}/live/"))
-    guard(server._tornado, hosts)
+    guard(server._tornado, hosts, pages)
     server._tornado.websocket_origins.add(f"[::1]:{port}")  # bokeh's list is spelled for names and IPv4 only
     return server
 
@@ -356,7 +355,7 @@ def _asset(name: str) -> tuple[str, bytes, bytes] | None:
     script = "text/javascript; charset=utf-8"
     if name == "page.js":
         kind, text = script, shell.text(name)
-    elif name.removesuffix(".js") in SCRIPTS:
+    elif name.removesuffix(".js") in shell.LIBRARIES:
         kind, text = script, shell.library(name.removesuffix(".js")).read_text(encoding="utf-8")
     else:
         return None

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from workbench.resources import templates_folder
 from workbench.views import look
 
 Json = dict[str, Any]
+LIBRARIES = ("bokeh", "bokeh-widgets", "bokeh-tables", "panel")
+LOADED = tuple(f"{name}.min.js" for name in ("es-module-shims", "bokeh-gl", *LIBRARIES))
 SHORT = 5  # letters of a unit that stand beside their number
 
 
@@ -34,7 +36,7 @@ def environment() -> Any:
     )
     found.filters.update(
         prose=prose, when=when, day=day, ago=ago, ahead=ahead, lasted=lasted, figure=figure, parameter=parameter,
-        number=number,
+        number=number, inline_json=inline_json, sources=sources,
     )  # fmt: skip
     return found
 
@@ -87,6 +89,19 @@ def library(name: str) -> Path:
     return Path(bokeh.__file__).parent / "server" / "static" / "js" / f"{name}.min.js"
 
 
+def scripts(names: Iterable[str]) -> list[str]:
+    """The files that pictures need, of the installed bokeh and panel, in their order; a version is part of their address."""
+    import bokeh
+
+    needed = [name for name in LIBRARIES if name in names]
+    version = bokeh.__version__
+    if "panel" in needed:
+        import panel
+
+        version += f"-{panel.__version__}"
+    return [f"{name}.js?v={version}" for name in needed]
+
+
 def inline(script: str) -> str:
     """JavaScript or JSON that can stand inside a script element: no end tag, no comment that a browser would obey.
 
@@ -103,6 +118,17 @@ def inline_json(value: Any) -> str:
     '{"a":"\\\\u003c/script>"}'
     """
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def sources(tags: str) -> list[str]:
+    """The addresses of the scripts that bokeh would put into a page, without those that a page of ours has loaded or that
+    only pictures drawn by a graphics card need.
+
+    >>> sources('<script src="static/js/bokeh.min.js?v=1"></script><script type="text/javascript" src="x/other.js"></script>')
+    ['x/other.js']
+    """
+    found = re.findall(r'<script[^>]*\ssrc="([^"]+)"', tags)
+    return [one for one in found if one.split("?")[0].rsplit("/", 1)[-1] not in LOADED]
 
 
 # --- words and numbers -------------------------------------------------------------------------------------------------

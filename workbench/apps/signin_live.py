@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from workbench.apps.live import SESSION, LivePages
 from workbench.apps.roles import Reader
 from workbench.apps.signin import ANYBODY, COOKIE, ROOM, XSRF_COOKIE, SignIn
 from workbench.apps.signin_pages import bar, prefixed
@@ -17,6 +18,7 @@ from workbench.runs.records import Record
 
 MAIN = '<main id="content" tabindex="-1">'  # of templates/page.html
 LONGEST_QUERY = 2_000  # characters behind the question mark of a live page
+AGAIN = "<script>location.reload()</script>"  # the page that says what is wrong comes whole, with its status
 AGAIN_S = 1.0  # between two looks whether a reader of an open socket is still signed in
 
 
@@ -103,8 +105,10 @@ def _provider(signin: SignIn) -> Any:
     return Asked()
 
 
-def guard(application: Any, hosts: Callable[[str], bool]) -> None:
+def guard(application: Any, hosts: Callable[[str], bool], pages: LivePages) -> None:
     """Puts our own handlers in the place of Panel's for the pages and sockets of live sessions."""
+    import zlib
+
     from bokeh.server.views.autoload_js_handler import AutoloadJsHandler
     from bokeh.server.views.doc_handler import DocHandler
     from bokeh.server.views.metadata_handler import MetadataHandler
@@ -116,6 +120,8 @@ def guard(application: Any, hosts: Callable[[str], bool]) -> None:
 
     class Page(PanelDocHandler):
         """A live page. A session is always a new one: its number is no affair of the address."""
+
+        packer: Any = None
 
         def get_login_url(self) -> str:
             return f"{prefix_of(self)}{ROOM}/sign-in"
@@ -129,6 +135,41 @@ def guard(application: Any, hosts: Callable[[str], bool]) -> None:
             for name in ("bokeh-session-id", "bokeh-token"):
                 self.request.arguments.pop(name, None)
             self.request.headers.pop("Bokeh-Session-Id", None)
+
+        async def get(self, *arguments: Any, **more: Any) -> None:
+            notebook, run = (
+                more.get("notebook", ""),
+                more.get("run"),
+            )  # decoded, and looked up among the names there are
+            reader, host = who(self), self.request.headers.get("Host", "")
+            may = reader is not None and reader.may("viewer", notebook) and hosts(host)
+            start = pages.start(notebook, run, self.request.arguments) if may else None
+            if start is not None:  # it is read while the session is being made
+                self.set_header("Content-Type", "text/html; charset=utf-8")
+                self.set_header("Cache-Control", "no-store")
+                self.write(start + SESSION)
+                await self.flush()
+            await super().get(*arguments, **more)
+
+        def write(self, chunk: Any) -> None:
+            """A page goes in one piece or in two; what has been sent is left out, and a page that failed is loaded again."""
+            if not isinstance(chunk, str) or (SESSION not in chunk and not self._headers_written):
+                super().write(chunk)
+                return
+            if self._headers_written:
+                chunk = chunk.split(SESSION)[-1] if SESSION in chunk else AGAIN
+            elif "gzip" in self.request.headers.get("Accept-Encoding", ""):
+                self.set_header("Content-Encoding", "gzip")
+                self.set_header("Vary", "Accept-Encoding")
+                self.packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            body = chunk.encode()
+            super().write(self.packer.compress(body) + self.packer.flush(zlib.Z_SYNC_FLUSH) if self.packer else body)
+
+        def finish(self, *arguments: Any) -> Any:
+            if self.packer is not None:
+                super().write(self.packer.flush())
+                self.packer = None
+            return super().finish(*arguments)
 
     class Socket(PanelWSHandler):
         """The socket of a live page: only for pages of ours, and only as long as its reader is signed in."""

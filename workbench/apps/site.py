@@ -162,7 +162,7 @@ def run_page(site: Site, record: Record, *, latest: bool, leaf: str = "", served
         older=_older(site, record, root, leaf),
         pictures=f"{root}{quote(name, safe='')}/{record.folder.name}/{PICTURES}" if published and served else "",
         document=published.pictures if published and not served else "",
-        scripts=scripts(published.scripts) if published else [],
+        scripts=shell.scripts(published.scripts) if published else [],
     )
 
 
@@ -226,14 +226,6 @@ def render(template: str, depth: int, leaf: str = "", **values: object) -> str:
 
 
 _render = render
-
-
-def scripts(names: tuple[str, ...]) -> list[str]:
-    """The files of the installed bokeh that pictures need, in their order; a version is part of their address."""
-    import bokeh
-
-    known = ("bokeh", "bokeh-widgets", "bokeh-tables")
-    return [f"{name}.js?v={bokeh.__version__}" for name in known if name in names]
 
 
 def facts(record: Record, story: Json) -> Json:
