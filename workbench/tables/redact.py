@@ -13,7 +13,7 @@ from workbench.errors import WorkbenchError, nearest
 from workbench.tables import redact_modes, redact_names, redact_search
 from workbench.tables.redact_columns import Found, walk
 from workbench.tables.redact_modes import Key, read_key
-from workbench.tables.redact_rules import Rule, load_rules
+from workbench.tables.redact_rules import Rule, in_column, load_rules
 from workbench.tables.redact_search import Plan, Spans
 
 __all__ = [
@@ -253,7 +253,7 @@ def _columns(schema: pa.Schema, how: Job) -> list[str]:
 def _plan(path: str, array: pa.LargeStringArray, how: Job) -> Plan:
     if path not in how.plans:
         kept = how.rules[: -len(redact_names.RULES)] if how.names else how.rules
-        how.plans[path] = redact_search.plan(kept, array, how.device)
+        how.plans[path] = redact_search.plan([in_column(one, path) for one in kept], array, how.device)
     return how.plans[path]
 
 

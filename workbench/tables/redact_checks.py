@@ -48,7 +48,7 @@ def card(value: str) -> int:
         digits = re.sub(r"\D", "", value[:end])
         issuer = CARD.match(digits)
         known = issuer and issuer.lastgroup and len(digits) in CARDS[int(issuer.lastgroup[1:])][1]
-        if known and luhn(digits) and len(set(digits)) > 1:
+        if known and luhn(digits) and len(set(digits)) > 1 and not (len(digits) == 13 and ids.ean(digits)):
             return end
     return 0
 
@@ -68,20 +68,21 @@ def iban(value: str) -> int:
 
 
 def ipv6(value: str) -> int:
-    """The length of an IPv6 address; what looks like a path of names (`a::b`) is none."""
+    """The length of an IPv6 address; a path of names or a range of steps (`a::b`, `1::2`) is none."""
     try:
         ipaddress.IPv6Address(value)
     except ValueError:
         return 0
-    return len(value) if re.search(r"\d", value) or value.count(":") > 4 else 0
+    sure = value == "::1" or "." in value or value.count(":") > 3 or re.search(r"[0-9A-Fa-f]{3}", value)
+    return len(value) if sure and re.search(r"\d", value) else 0
 
 
 def phone(value: str) -> int:
     """The length of a text of 7 to 15 digits (ITU-T E.164) before an extension: no date, no run of steps, no rounded number."""
-    number = re.split(r" ?(?:x|e)", value, maxsplit=1)[0]
+    number = re.split(r" ?(?:x|e)", value.removeprefix("%2B"), maxsplit=1)[0]
     digits = digits_of(number)
     good = 7 <= len(digits) <= 15 and len(set(digits)) > 1 and digits[:3] != [0, 0, 0] and digits[-6:] != [0] * 6
-    if not good or _date(number) or re.search(r" -\d", number):
+    if not good or _date(number) or re.search(r" -\d|^00\d{1,3}[ .-]0|^\((?:19|20)\d\d\) ?\d{4}$", number):
         return 0
     if value[0] == "+" and re.fullmatch(r"\+\d{7,8}|\+\d+\.\d{1,3}", number):
         return 0  # a signed number

@@ -27,7 +27,9 @@ def us_ssn(value: str) -> int:
     if len(set(re.sub(r"[0-9]", "", value))) > 1:
         return 0
     area, group, serial = digits[:3], digits[3:5], digits[5:]
-    taxpayer = area[0] == "9" and (50 <= int(group) <= 65 or 70 <= int(group) <= 88 or 90 <= int(group) <= 99)
+    taxpayer = area[0] == "9" and (
+        50 <= int(group) <= 65 or 70 <= int(group) <= 88 or (90 <= int(group) <= 99 and group != "93")
+    )
     good = area not in ("000", "666") and (area[0] != "9" or taxpayer) and group != "00" and serial != "0000"
     return len(value) if good else 0
 
@@ -120,8 +122,12 @@ def eleven_digits(value: str) -> int:
 
 def ch_ahv(value: str) -> int:
     """The length of a Swiss AHV number: EAN-13."""
-    digits = digits_of(value)
-    return len(value) if sum(d * (3 if k % 2 else 1) for k, d in enumerate(digits)) % 10 == 0 else 0
+    return len(value) if ean(value) else 0
+
+
+def ean(value: str) -> bool:
+    """Whether thirteen digits are the number of an article (GS1)."""
+    return sum(d * (3 if k % 2 else 1) for k, d in enumerate(digits_of(value))) % 10 == 0
 
 
 def br_cpf(value: str) -> int:
@@ -156,7 +162,8 @@ def in_aadhaar(value: str) -> int:
     digits = digits_of(value)
     for k, digit in enumerate(reversed(digits)):
         check = _product(check, _PLACE[k % 8][digit])
-    return len(value) if len(digits) == 12 and check == 0 and digits[0] > 1 else 0
+    years = all(one[:2] in ("19", "20") for one in re.split(r"[ -]", value)) and len(value) == 14
+    return len(value) if len(digits) == 12 and check == 0 and digits[0] > 1 and not years else 0
 
 
 def cn_id(value: str) -> int:
@@ -261,13 +268,18 @@ def id_announced(value: str) -> int:
     """The length of a number that passes the check of a country whose numbers are bare digits; a word stood before it."""
     text = re.sub(r"[^0-9A-Za-z]", "", value).upper()
     if not text.isdigit():
-        if text[:-1].isdigit() and text[-1] == "K":
+        if text[:-1].isdigit() and text[-1] == "K" and "-" in value:
             return cl_rut(value)
+        if re.fullmatch(r"[A-Z]{2}\d{6}[A-D]", text):
+            form = re.fullmatch(r"QQ.*|[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z].*", text)
+            return uk_nino(text) and len(value) if form else 0
+        if re.fullmatch(r"[XYZ]\d{7}[A-Z]|\d{8}[A-Z]", text):
+            return es_dni(text) and len(value)
         total = sum(int(d) * w for d, w in zip(text[:7], range(8, 1, -1), strict=True))
         total += 9 * (ord(text[8]) - 64 if len(text) > 8 and text[8] != "W" else 0)
         return len(value) if "WABCDEFGHIJKLMNOPQRSTUV"[total % 23] == text[7] else 0  # Ireland
     d = [int(one) for one in text]
-    good = len(set(d)) > 1 and any(check(d) for check in BARE.get(len(d), ()))
+    good = len(set(d)) > 1 and not re.fullmatch(r"\d+[.]\d+", value) and any(check(d) for check in BARE.get(len(d), ()))
     return len(value) if good else 0
 
 
@@ -352,6 +364,7 @@ BARE: dict[int, tuple[Callable[[list[int]], bool], ...]] = {  # digits: whether 
     ),
     10: (_ten,),
     11: (
+        lambda d: _sum(d, range(1, 11)) == d[10] and _day(_text(d[1:7]), "ymd"),  # Hungary
         lambda d: br_cpf(_text(d)) > 0,
         _germany,  # also Croatia
         _turkey,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from workbench.tables.redact_checks import CHECKS
 SHIPPED = Path(__file__).with_name("redact_rules.toml")
 WORD = "0-9A-Za-z_"
 NORMALS = ("", "digits", "letters", "lower")
-FIELDS = {"name", "kind", "pattern", "prefilter", "context", "gap", "edges", "check", "normal", "country"}
+FIELDS = {"name", "kind", "pattern", "prefilter", "context", "gap", "edges", "check", "normal", "country", "column"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Rule:
     name, kind: as in findings. pattern: RE2 with the group v (what is found) and perhaps groups no, no2 (no finding where
     one takes part). prefilter: RE2 that holds for every text with a finding, in the part that libcudf reads as well.
     edges: bytes that may not touch a finding. check: a function of redact_checks, "" for none. normal: how a value is
-    written before its pseudonym is made.
+    written before its pseudonym is made. words: names of columns that announce a value as words before it do.
     """
 
     name: str
@@ -39,6 +39,8 @@ class Rule:
     check: str = ""
     normal: str = ""
     country: str = ""
+    words: tuple[str, ...] = ()
+    bare: str = ""  # the pattern without the words
 
 
 def load_rules(
@@ -119,7 +121,7 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
             raise WorkbenchError(f"{where}: there is no {key} {table[key]!r}: {nearest(str(table[key]), choices)}")
     pattern = table["pattern"] if "(?P<v>" in table["pattern"] else f"(?P<v>{table['pattern']})"
     prefilter = table.get("prefilter") or re.sub(r"\(\?P<\w+>", "(?:", table["pattern"])
-    words = table.get("context", [])
+    words, bare = table.get("context", []), pattern
     if words:
         pattern = _words(words) + table.get("gap", r"[^0-9A-Za-z]{0,12}") + pattern
         prefilter = table.get("prefilter") or announced(words)
@@ -132,9 +134,27 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
         check=table.get("check", ""),
         normal=table.get("normal", ""),
         country=table.get("country", ""),
+        words=tuple(words) if table.get("column") else (),
+        bare=bare,
     )
     _try(rule, where)
     return rule
+
+
+def in_column(rule: Rule, path: str) -> Rule:
+    """The rule for a column whose name ends in one of its words: there a value that begins the text needs no other.
+
+    >>> (rule,) = load_rules(only=["phone_announced"])
+    >>> [in_column(rule, one) is rule for one in ("customer.homePhone", "phone_model")]
+    [False, True]
+    """
+    name = re.split(r"[.{}\[\]]+", path.rstrip("[]{}"))[-1]
+    parts = re.findall(r"[A-Z]?[^\W\dA-Z_]+|[A-Z]+(?![^\W\dA-Z_])", name)
+    ends = {" ".join(parts[k:]).lower() for k in range(len(parts))}
+    if not ends & {" ".join(re.findall(r"\w+", one)) for one in rule.words}:
+        return rule
+    before = rule.pattern.removesuffix(rule.bare)
+    return replace(rule, pattern=rf"(?:^[^0-9A-Za-z+(]{{0,3}}|{before}){rule.bare}", prefilter="[0-9]")
 
 
 def announced(words: Sequence[str]) -> str:

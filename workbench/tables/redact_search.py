@@ -23,6 +23,8 @@ Values = np.ndarray[Any, Any]
 DENSE = 0.04  # a rule that more of the rows may hold is looked for at once in all of them
 SAMPLE = 4_000  # rows that tell which rules these are
 GROUP = 6  # rules whose prefilters are asked together, in rows of which one holds some prefilter
+# Blanks and hyphens that do not break a line, as the checks read them.
+PLAIN = str.maketrans("\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013", "    ----")
 TOKEN = re.compile(rb"[0-9A-Za-z]*")
 REST = re.compile(rb"[\x80-\xbf]*")
 
@@ -169,7 +171,7 @@ def _of_rule(
         if check is not None:
             for k in np.flatnonzero(good):
                 value = view[start[k] : end[k]].tobytes().decode("utf-8", "replace")
-                end[k] = start[k] + len(value[: check(value)].encode())
+                end[k] = start[k] + len(value[: check(value.translate(PLAIN))].encode())
             good &= end > start
             if rule.edges:
                 good &= ~((end < offsets[rows + 1]) & edges[view[np.minimum(end, len(view) - 1)]])
