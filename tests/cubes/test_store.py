@@ -104,6 +104,20 @@ def test_other_netcdf_readers_open_it(rich, tmp_path):
         assert int(plain["label_count"].sum()) == 4
 
 
+def test_packed_parts_are_what_other_readers_see(tmp_path, monkeypatch, same):
+    monkeypatch.setattr("workbench.cubes.store.SMALL", 0)
+    monkeypatch.setattr("workbench.cubes.store.PART", 100)  # every variable has parts, and a last one that is not full
+    data = pa.table({"k": [str(n % 11) for n in range(999)], "x": np.random.default_rng(0).normal(size=999)})
+    c = wb.cube(data, by="k")
+    path = wb.save_cube(c, tmp_path / "c.nc")
+    same(wb.open_cube(path), c, exact=True)
+    with xr.open_dataset(path, engine="h5netcdf") as plain:
+        np.testing.assert_array_equal(plain["label_bin_min"].values, c["bin_min"].values)
+        np.testing.assert_array_equal(plain["label_mean"].values, c["mean"].values)
+        assert plain["label_mean"].encoding["chunksizes"] == (6, 2)
+        assert dict(plain.sizes)["bins"] == c.sizes["bins"]
+
+
 def test_a_reader_sees_the_old_cube_or_the_new_one(tmp_path):
     cubes = [wb.cube(pa.table({"x": list(range(n))})) for n in (10, 3000)]
     path = wb.save_cube(cubes[0], tmp_path / "cube.nc")

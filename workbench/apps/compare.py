@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 from workbench.apps import shell, site
 from workbench.apps.shell import Json
 from workbench.apps.site import Site
-from workbench.apps.snapshot import Snapshot, read_snapshot
+from workbench.apps.snapshot import Snapshot, read_snapshot, walk
 from workbench.errors import WorkbenchError
 from workbench.runs.records import Record, partial
 
@@ -267,31 +266,19 @@ def _joined(groups: list[tuple[set[Key], bool]]) -> list[tuple[set[Key], bool]]:
     return joined
 
 
-def _walk(node: Any) -> Iterator[Json]:
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _walk(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _walk(value)
-
-
 def _objects(item: Json) -> dict[str, Json]:
-    return {
-        one["id"]: one for one in _walk(item) if one.get("type") == "object" and "id" in one and "attributes" in one
-    }
+    return {one["id"]: one for one in walk(item) if one.get("type") == "object" and "id" in one and "attributes" in one}
 
 
 def _mappers(item: Json) -> list[Json]:
     wanted = ("LinearColorMapper", "LogColorMapper")
-    return [one for one in _walk(item) if one.get("name") in wanted and "attributes" in one]
+    return [one for one in walk(item) if one.get("name") in wanted and "attributes" in one]
 
 
 def _figures(item: Json, objects: dict[str, Json]) -> list[dict[str, Json]]:
     """The ranges of each plot of a drawing by their role: x, y and y of other names."""
     found = []
-    for one in list(_walk(item)):
+    for one in list(walk(item)):
         if one.get("type") == "object" and one.get("name") in ("Figure", "Plot") and "attributes" in one:
             told = one["attributes"]
             more = (told.get("extra_y_ranges") or {}).get("entries") or []

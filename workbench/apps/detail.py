@@ -53,9 +53,9 @@ def _cells(record: Record) -> tuple[list[Json], Json, str]:
 
 
 def _scripts(pictures: Json) -> set[str]:
-    from workbench.apps.report import libraries_of
+    from workbench.apps.snapshot import libraries
 
-    return libraries_of(pictures) - {"panel"}
+    return libraries(pictures) - {"panel"}
 
 
 def _parameters(record: Record) -> list[Json]:

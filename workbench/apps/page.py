@@ -12,11 +12,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from workbench.apps import shell, snapshot
 from workbench.apps.shell import Json
 from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 NAME = "workbench-page"  # the report knows the page among a notebook's outputs by this name
 ROWS = 200  # of a table on a page
@@ -87,15 +91,13 @@ def latest_event(run: Any) -> str | None:
     if getattr(run, "serving", False) and published.is_file():
         kept = snapshot.read_snapshot(folder)
         return kept.story.get("latest") if kept else None
-    cubes = sorted(folder.glob("*.nc"))
+    cubes = list((getattr(run, "cubes", None) or _left(folder)).values())
     if not cubes:
         return None
     import numpy as np
 
-    from workbench.cubes import open_cube
-
     found = []
-    for cube in map(open_cube, cubes):
+    for cube in cubes:
         count = cube["count"]
         periods = [axis for axis in count.dims if np.issubdtype(cube[axis].dtype, np.datetime64)]
         column = str(cube[periods[0]].attrs.get("column", "")) if periods else str(run.parameters.get("time") or "")
@@ -111,6 +113,13 @@ def latest_event(run: Any) -> str | None:
     if not found:
         return None
     return datetime.fromtimestamp(max(found) / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _left(folder: Path) -> dict[str, xr.Dataset]:
+    """The cubes in a run's folder."""
+    from workbench.cubes import open_cube
+
+    return {path.stem: open_cube(path) for path in sorted(folder.glob("*.nc"))}
 
 
 # --- sections ----------------------------------------------------------------------------------------------------------

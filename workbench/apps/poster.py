@@ -18,7 +18,7 @@ MOST = 400  # marks of one kind; a poster is a hint, not the picture
 
 def poster(model: Any) -> str:
     """An SVG of a bokeh figure's marks, "" for a model without a figure. Stretches to its box."""
-    figures = _figures(model)
+    figures = plots(model)
     if not figures:
         return ""
     share = WIDTH / len(figures)
@@ -36,10 +36,14 @@ def poster(model: Any) -> str:
     return f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" fill="none">{"".join(parts)}</svg>'
 
 
-def _figures(model: Any) -> list[Any]:
+def plots(model: Any) -> list[Any]:
+    """The plots of a bokeh model in the order of its layout."""
     from bokeh.models import Plot
 
-    return list(model.select({"type": Plot}))
+    if isinstance(model, Plot):
+        return [model]
+    inner = [one[0] if isinstance(one, (tuple, list)) else one for one in getattr(model, "children", None) or []]
+    return [plot for one in inner for plot in plots(one)]
 
 
 class _Scale:

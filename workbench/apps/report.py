@@ -15,7 +15,7 @@ from typing import Any
 from workbench.apps import shell
 from workbench.apps.page import NAME
 from workbench.apps.shell import Json
-from workbench.apps.snapshot import FALLBACK, read_snapshot
+from workbench.apps.snapshot import FALLBACK, libraries, read_snapshot, walk
 
 REPORT = "report.html"
 EMBEDDED = re.compile(r"var docs_json = (\{.*\});\s*\n\s*var render_items = (\[.*?\]);", re.DOTALL)
@@ -50,7 +50,7 @@ def report_text(executed_notebook: str | Path, folder: str | Path) -> str:
     published = read_snapshot(folder)
     told = _told(folder, read)
     cells, pictures = cells_of(read)
-    scripts = set(published.scripts if published else ()) | libraries_of(pictures)
+    scripts = set(published.scripts if published else ()) | libraries(pictures)
     story = published.story if published else _bare(told, read)
     state = shell.state_of(told)
     if story.get("notices"):
@@ -233,21 +233,11 @@ def _type(model: Any) -> str:
     return str(model.get("name", "")).split(".")[-1] if isinstance(model, dict) else ""
 
 
-def _walk(node: Any) -> Iterator[Json]:
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _walk(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _walk(value)
-
-
 def _without_addresses(document: Json) -> Json:
     """A bokeh document without style sheets that another host would have to send."""
     gone = {
         one.get("id")
-        for one in _walk(document)
+        for one in walk(document)
         if one.get("name") == "ImportedStyleSheet"
         and str(one.get("attributes", {}).get("url", "")).startswith(("http:", "https:", "//"))
     }
@@ -266,27 +256,10 @@ def _without_addresses(document: Json) -> Json:
 def _height(root: Json) -> int:
     heights = [
         one["attributes"].get("height")
-        for one in _walk(root)
+        for one in walk(root)
         if _type(one) in ("Figure", "Plot") and "attributes" in one
     ]
     return int(max((h for h in heights if h), default=FALLBACK if heights else 40))
-
-
-def libraries_of(pictures: dict[str, Json]) -> set[str]:
-    """The scripts that drawings need."""
-    if not pictures:
-        return set()
-    from bokeh.models import widgets
-
-    names = {one["name"] for one in _walk(pictures) if one.get("type") == "object" and "name" in one}
-    found = {"bokeh"}
-    if names & {"DataTable", "DataCube", "TableColumn"}:
-        found |= {"bokeh-widgets", "bokeh-tables"}
-    if names & set(widgets.__all__):
-        found.add("bokeh-widgets")
-    if any(name.startswith("panel.") for name in names):
-        found |= {"bokeh-widgets", "bokeh-tables", "panel"}
-    return found
 
 
 def _joined(outputs: list[Json]) -> list[Json]:

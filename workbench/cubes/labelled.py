@@ -254,9 +254,11 @@ def from_dataset(cube: xr.Dataset) -> p.Partial:
         t = {k: kept[f"{PREFIX[dim]}_{k}"].values for k in types}
         t["group"] = where[t["group"]]
         column = kept[f"{PREFIX[dim]}_column"].values
-        order = np.argsort(column, kind="stable")
-        cuts = np.searchsorted(column[order], np.arange(n + 1))
-        ragged[dim] = [{k: v[order[a:b]] for k, v in t.items()} for a, b in itertools.pairwise(cuts)]
+        if np.any(column[1:] < column[:-1]):
+            order = np.argsort(column, kind="stable")
+            column, t = column[order], {k: v[order] for k, v in t.items()}
+        cuts = np.searchsorted(column, np.arange(n + 1))
+        ragged[dim] = [{k: v[a:b] for k, v in t.items()} for a, b in itertools.pairwise(cuts)]
     return p.Partial(
         tuple(kept[x].values for x in names), codes.astype(np.int64), count[keep], moments, whole,
         deep("top_lost")[:, keep, 0], deep("top_bound")[:, keep, 0],

@@ -364,7 +364,7 @@ def join_bins(t: Ragged) -> Ragged:
     return {
         "group": group[first],
         "low": low[first],
-        "bits": t["bits"][first],
+        "bits": np.maximum.reduceat(t["bits"], first),
         "count": np.add.reduceat(t["count"], first),
         "min": np.minimum.reduceat(t["min"], first),
         "max": np.maximum.reduceat(t["max"], first),
@@ -372,14 +372,14 @@ def join_bins(t: Ragged) -> Ragged:
 
 
 def _by_group_and_low(t: Ragged) -> np.ndarray | None:
-    """The order by group, low key and falling width; None where it is so already.
+    """The order by group and low key; None where it is so already.
 
     Counted batches are in order, and few groups stand in more than one of them: only those are sorted.
     """
     group, low = t["group"], t["low"]
     order = None
     if np.any(group[1:] < group[:-1]):
-        order = np.argsort(group, kind="stable")
+        order = _by_group(group)
         group, low = group[order], low[order]
     wrong = np.flatnonzero((group[1:] == group[:-1]) & (low[1:] <= low[:-1]))
     if not len(wrong):
@@ -390,9 +390,15 @@ def _by_group_and_low(t: Ragged) -> np.ndarray | None:
     if order is None:
         order = np.arange(len(group))
     part = order[at]
-    inner = np.lexsort((-t["bits"][part].astype(np.int16), t["low"][part], t["group"][part]))
-    order[at] = part[inner]
+    part = part[np.argsort(low[at], kind="stable")]  # batches one after the other: runs that are in order
+    order[at] = part[_by_group(t["group"][part])]
     return order
+
+
+def _by_group(group: np.ndarray) -> np.ndarray:
+    """The order by group, alike ones as they were; short integers are sorted by counting."""
+    few = group.max(initial=0) < 1 << 16
+    return np.argsort(group.astype(np.uint16) if few else group, kind="stable")
 
 
 def join_tops(t: Ragged) -> Ragged:

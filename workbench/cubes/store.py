@@ -6,6 +6,10 @@ import json
 import os
 import re
 import tempfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -28,6 +32,8 @@ HDF5_KEYS = (
     "_Netcdf4Coordinates",
     "_NCProperties",
 )
+SMALL = 64  # values that are not worth packing
+PART = 1 << 20  # bytes of the parts that larger variables are packed in
 COLUMN_NUMBERS = ("_bin_column", "_top_column", "_register_column")  # int32 in a cube, all other integers int64
 
 
@@ -39,11 +45,10 @@ def save_cube(cube: xr.Dataset, path: str | Path) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain, encoding = _plain(cube)
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(handle)
     try:
-        plain.to_netcdf(aside, engine="h5netcdf", encoding=encoding)
+        _write(aside, cube)
         with open(aside, "rb+") as f:
             os.fsync(f.fileno())
         os.chmod(aside, 0o644)
@@ -73,34 +78,80 @@ def open_cube(path: str | Path) -> xr.Dataset:
         ) from error
 
 
-def _plain(cube: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
-    """The same dataset with texts as UTF-8 bytes and times as integers, and how each variable is packed."""
-    import xarray as xr
-
-    data: dict[str, Any] = {}
+def _plain(cube: xr.Dataset) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]:
+    """Dimensions, values and attributes of each variable as it is stored: texts as UTF-8 bytes, times as integers."""
+    data: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]] = {}
     for name, v in cube.variables.items():
         attrs = dict(v.attrs)
         attrs["role"] = "coordinate" if name in cube.coords else "variable"
-        kept, dims = _escaped(str(name)), [_escaped(str(d)) for d in v.dims]
+        kept, dims = _escaped(str(name)), tuple(_escaped(str(d)) for d in v.dims)
         if v.dtype == object:
             raw = json.dumps(v.values.tolist(), ensure_ascii=True).encode()
             attrs |= {"text_dims": json.dumps(v.dims)}
-            data[f"text_{kept}"] = xr.Variable((f"bytes_{kept}",), np.frombuffer(raw, np.uint8), attrs)
+            data[f"text_{kept}"] = (f"bytes_{kept}",), np.frombuffer(raw, np.uint8), attrs
         elif v.dtype.kind == "M":
             attrs |= {"time_unit": "us", "label_dims": json.dumps(v.dims)}
-            data[f"label_{kept}"] = xr.Variable(dims, v.values.astype("datetime64[us]").view(np.int64), attrs)
+            data[f"label_{kept}"] = dims, v.values.astype("datetime64[us]").view(np.int64), attrs
         else:
             attrs |= {"label_dims": json.dumps(v.dims)}
-            data[f"label_{kept}"] = xr.Variable(dims, _narrow(v.values), attrs)
+            data[f"label_{kept}"] = dims, _narrow(v.values), attrs
     # most bins hold a single value: what is kept of their largest is how it differs from the smallest, mostly nothing
-    low, high = (data[f"label_bin_{k}"].values.view(np.int64) for k in ("min", "max"))
-    data["label_bin_max"] = data["label_bin_max"].copy(data=low ^ high)
-    plain = xr.Dataset(data, attrs=cube.attrs)
-    packed: dict[str, dict[str, Any]] = {k: {"_FillValue": None} for k, v in data.items() if v.dtype.kind == "f"}
-    for k, v in data.items():
-        if v.size > 64:
-            packed.setdefault(k, {}).update(zlib=True, complevel=1, shuffle=True)
-    return plain, packed
+    (_, low, _), (dims, high, attrs) = (data[f"label_bin_{k}"] for k in ("min", "max"))
+    data["label_bin_max"] = dims, low.view(np.int64) ^ high.view(np.int64), attrs
+    return data
+
+
+def _write(path: str, cube: xr.Dataset) -> None:
+    """A cube as the HDF5 that netCDF-4 is: through xarray the same takes three times as long, mostly to look dimensions up.
+
+    The parts of large variables are packed beside each other, by as many threads as there are processors.
+    """
+    import h5py
+
+    data = _plain(cube)
+    sizes = {d: n for dims, values, _ in data.values() for d, n in zip(dims, values.shape, strict=True)}
+    places = {d: place for place, d in enumerate(sizes)}
+    with h5py.File(path, "w", track_order=True) as f, ThreadPoolExecutor(os.cpu_count()) as pool:
+        scales = {d: f.create_dataset(d + "_" * (d in data), (n,), ">f4") for d, n in sizes.items()}
+        for d, scale in scales.items():
+            scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {sizes[d]:10d}")
+            scale.attrs["_Netcdf4Dimid"] = np.int32(places[d])
+        for name, (dims, values, attrs) in data.items():
+            if values.size <= SMALL:
+                stored = f.create_dataset(name, data=values)
+            else:
+                rows = -(-len(values) // -(-values.nbytes // PART))
+                part = (rows, *values.shape[1:])
+                stored = f.create_dataset(name, values.shape, values.dtype, chunks=part, compression=1, shuffle=True)
+                starts = range(0, len(values), rows)
+                packed = pool.map(partial(_packed, values, rows), starts)
+                for start, one in zip(starts, packed, strict=True):
+                    stored.id.write_direct_chunk((start, *[0] * (values.ndim - 1)), one)
+            for number, d in enumerate(dims):
+                stored.dims[number].attach_scale(scales[d])
+            stored.attrs["_Netcdf4Coordinates"] = np.array([places[d] for d in dims], np.int32)
+            _describe(stored, attrs)
+        _describe(f, cube.attrs)
+
+
+def _packed(values: np.ndarray, rows: int, start: int) -> bytes:
+    """A part of so many rows as HDF5's shuffle and deflate leave it: first bytes first, and packed.
+
+    In the digits of measured numbers there is nothing to find but runs, which takes half the time.
+    """
+    filled = np.zeros((rows, *values.shape[1:]), values.dtype)
+    filled[: len(values) - start] = values[start : start + rows]
+    packer = zlib.compressobj(1, strategy=zlib.Z_RLE if values.dtype.itemsize == 8 else zlib.Z_DEFAULT_STRATEGY)
+    shuffled = np.ascontiguousarray(filled.reshape(-1).view(np.uint8).reshape(-1, values.dtype.itemsize).T)
+    return packer.compress(shuffled.data) + packer.flush()
+
+
+def _describe(stored: Any, attrs: Mapping[Any, Any]) -> None:
+    import h5py
+
+    for name, value in attrs.items():
+        text = isinstance(value, str)
+        stored.attrs[name] = (value or h5py.Empty("S1")) if text else np.atleast_1d(value)
 
 
 def _escaped(name: str) -> str:

@@ -86,6 +86,7 @@ class Run:
         self.serving = stored is not None
         self.live = dict(live or {})
         self.started = stored.started if stored else now()
+        self.cubes: dict[str, xr.Dataset] = {}  # that it has counted
         self.headlines: list[dict[str, Any]] = []
         self.sources: list[dict[str, Any]] = []
         self.schemas: dict[str, dict[str, str]] = {}  # kinds of the columns of each source
@@ -110,6 +111,7 @@ class Run:
             return open_cube(path)
         counted = count()
         counted = counted.assign_attrs(scrub(dict(counted.attrs)))
+        self.cubes[name] = counted
         if self.folder is not None:
             from workbench.cubes import save_cube
 
