@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.apps import export_commands, signin_commands
 from workbench.errors import WorkbenchError
 from workbench.runs import commands as scheduling
-from workbench.runs import starting, table_commands
+from workbench.runs import redact_command, starting, table_commands
 
 if TYPE_CHECKING:
     from workbench.runs.execute import Stop
@@ -131,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add(commands)
     export_commands.add(commands)
     table_commands.add(commands)
+    redact_command.add(commands)
 
     version = commands.add_parser("version", help="print the version", description="Prints the version of workbench.")
     version.set_defaults(command=_version)

@@ -370,3 +370,28 @@ def test_a_header_without_rows_waits_for_them(folder, table):
     assert [(one["outcome"], one["reason"]) for one in done.told] == [("waiting", "it holds no row yet")]
     (folder / "n.csv").write_text("a,b\n1,2\n")
     assert collect(folder, table, settle=0).rows == 1
+
+
+def test_digits_that_a_number_would_not_keep_are_text(tmp_path):
+    (tmp_path / "in").mkdir()
+    rows = [
+        "zip,call,id,ns,n,x",
+        "01234,+4930123456,18446744073709551615,1764187265123456789,0,0.5",
+        "10115,+4930123457,7,5,-3,1",
+    ]
+    (tmp_path / "in" / "a.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "in" / "b.jsonl").write_text(
+        '{"zip": "02", "id": 18446744073709551615, "ns": 1764187265123456789, "n": 1}\n'
+    )
+    collect([str(tmp_path / "in")], tmp_path / "t", settle=0, lacking="null")
+    table = wb.open_table(tmp_path / "t")
+    assert {name: table.kinds[name] for name in ("zip", "call", "id", "ns", "n", "x")} == {
+        "zip": "text", "call": "text", "id": "text", "ns": "integer", "n": "integer", "x": "number"
+    }  # fmt: skip
+    found = {
+        n: [v for p in table.pieces() for r in table.batches(p) for v in r.column(n).to_pylist()]
+        for n in ("zip", "id", "ns")
+    }
+    assert sorted(found["zip"]) == ["01234", "02", "10115"]
+    assert sorted(found["id"]) == ["18446744073709551615", "18446744073709551615", "7"]
+    assert max(found["ns"]) == 1764187265123456789

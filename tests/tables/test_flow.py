@@ -83,9 +83,12 @@ def test_a_second_run_takes_nothing(made):
 
 def test_a_folder_without_a_recipe_is_taken_as_it_is_and_masked(tmp_path):
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "a.csv").write_text("n,t\n1,ana@example.org\n2,x\n")
+    (tmp_path / "logs" / "a.csv").write_text("n,t,card\n1,ana@example.org,4111111111111111\n2,x,\n")
     assert flow.prepare([str(tmp_path / "logs")], tmp_path / "into", flow.load_recipe(""), settle=0) == [1]
-    assert rows_of(tmp_path / "into" / "prepared").to_pylist() == [{"n": 1, "t": "[email]"}, {"n": 2, "t": "x"}]
+    assert rows_of(tmp_path / "into" / "prepared").to_pylist() == [
+        {"n": 1, "t": "[email]", "card": "[card]"},
+        {"n": 2, "t": "x", "card": None},
+    ]
 
 
 def test_a_raw_table_that_was_joined_rolled_back_or_got_a_column_is_prepared(tmp_path):

@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
         "`workbench quarantine`. Exit code 1 where something was set aside by this command.",
     )
     collect.add_argument(
-        "sources", nargs="+", help="folders, patterns, files, fsspec addresses; with --sql one database"
+        "sources",
+        nargs="+",
+        help="folders, patterns, files, fsspec addresses; with --sql one database; or secret:env:NAME for one of them",
     )
     collect.add_argument("table", help="folder or address of the table; made where there is none")
     collect.add_argument("--time", default="", metavar="COLUMN", help="order rows of a row group by this column")
@@ -167,19 +169,22 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _collect_files(options: argparse.Namespace) -> Collected:
+    from workbench.runs.secrets import reveal
     from workbench.tables.collect import collect
 
     return collect(
-        options.sources, options.table, time=options.time, types=dict(options.types), evolve=options.evolve,
+        [reveal(one) for one in options.sources], options.table, time=options.time, types=dict(options.types),
+        evolve=options.evolve,
         lacking=options.lacking, settle=options.settle, encoding=options.encoding, rewritten=options.rewritten, say=_say,
     )  # fmt: skip
 
 
 def _collect_sql(options: argparse.Namespace) -> Collected:
+    from workbench.runs.secrets import reveal
     from workbench.tables.sql_rows import collect_sql
 
     return collect_sql(
-        options.sources[0], options.sql, options.table, watermark=options.watermark, key=_names(options.key),
+        reveal(options.sources[0]), options.sql, options.table, watermark=options.watermark, key=_names(options.key),
         lag=options.lag, types=dict(options.types), evolve=options.evolve, time=options.time, say=_say,
     )  # fmt: skip
 

@@ -23,11 +23,13 @@ from workbench.tables.source import brief
 
 MISSING = ("", "NULL", "null", "NA", "N/A", "\\N")
 SHAPES = (  # by rising generality: what all values of a column look like
-    (pa.int64(), r"^[+-]?\d{1,18}$"),
+    (pa.int64(), r"^[+-]?(\d{1,18}|[1-8]\d{18}|9[01]\d{17}|92[01]\d{16})$"),
     (pa.float64(), r"^[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|[iI]nf(inity)?|[nN]a[nN])$"),
     (pa.bool_(), r"^([tT]rue|[fF]alse|TRUE|FALSE)$"),
     (TIME, r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"),
 )
+# Digits that no number keeps: zeros before others (01234), the plus of +4930123456, more than 64 bits hold.
+SPELT = r"^\s*([+-]?0\d+|\+\d{7,}|[+-]?(92[2-9]\d{16}|9[3-9]\d{17}|\d{20,}))\s*$"
 STRAY = 0.01  # share of values in a sample that may not look like their column and leave its type alone
 
 
@@ -336,7 +338,8 @@ def learn_csv(data: bytes, names: Sequence[str], delimiter: str) -> dict[str, pa
 
 
 def looks_like(values: pa.ChunkedArray) -> pa.DataType:
-    """The narrowest type whose shape all values have, but for a stray one in a hundred; text where there is none."""
+    """The narrowest type whose shape all values have, but for a stray one in a hundred; text where there is none, and where a
+    number would not say one of them as it is written."""
     known = values.drop_null()
     if not len(known):
         return pa.null()
@@ -344,7 +347,9 @@ def looks_like(values: pa.ChunkedArray) -> pa.DataType:
     misses = [len(known) - (pc.sum(pc.match_substring_regex(known, shape)).as_py() or 0) for _, shape in SHAPES]
     if misses[1] < misses[0]:
         misses[0] = len(known)  # one fraction among integers makes numbers of all
-    return next((type_ for (type_, _), missed in zip(SHAPES, misses, strict=True) if missed <= allowed), pa.string())
+    found = next((type_ for (type_, _), missed in zip(SHAPES, misses, strict=True) if missed <= allowed), pa.string())
+    spelt = kind_of(found) in ("integer", "number") and pc.any(pc.match_substring_regex(known, SPELT)).as_py()
+    return pa.string() if spelt else found
 
 
 def learn_json(data: bytes) -> dict[str, pa.DataType]:
@@ -367,6 +372,8 @@ def _json_type(values: list[Any]) -> pa.DataType:
     if len(values) - counts[0] <= allowed:
         return pa.bool_()
     if len(values) - counts[2] <= allowed:
+        if any(isinstance(one, int) and abs(one) >= 2**63 for one in values):
+            return pa.string()  # a float would say another number
         return pa.int64() if counts[1] == counts[2] else pa.float64()
     texts = [one for one in values if isinstance(one, str)]
     if len(values) - len(texts) <= allowed:

@@ -136,7 +136,8 @@ def redact(table: pa.Table | pa.RecordBatch, how: Job | None = None, *, first: i
     Parameters
     ----------
     table
-        Rows in memory; its schema stays, but for columns in `whole`, which become text.
+        Rows in memory; its schema stays, but for columns in `whole`, and columns of whole numbers whose name announces
+        personal data (`phone`, `card_number`, `ssn`), which become text.
     how
         From `job`; by default every rule, masked.
     first
@@ -176,7 +177,7 @@ def redact(table: pa.Table | pa.RecordBatch, how: Job | None = None, *, first: i
         elif name in how.whole:
             out[name] = redact_modes.pseudonyms(column, how.whole[name], _key(how))
         elif name in chosen:
-            walked = walk(column, name, lambda path, one: _field(path, one, how))
+            walked = walk(column, name, lambda path, one: _field(path, one, how), lambda path: _spelt(path, how))
             out[name], skipped = walked.array, {**skipped, **walked.skipped}
             found += walked.found
         else:
@@ -203,7 +204,7 @@ def scan(table: pa.Table | pa.RecordBatch, how: Job | None = None, *, first: int
     found: list[Found] = []
     for name in _columns(rows.schema, how):
         column = rows[name].combine_chunks() if rows[name].num_chunks != 1 else rows[name].chunk(0)
-        found += walk(column, name, lambda path, one: _seen(path, one, how)).found
+        found += walk(column, name, lambda path, one: _seen(path, one, how), lambda path: _spelt(path, how)).found
     return _findings(found, how.rules, first)
 
 
@@ -248,6 +249,11 @@ def _columns(schema: pa.Schema, how: Job) -> list[str]:
             raise WorkbenchError(f"there is no column {name!r} to redact: {nearest(name, schema.names)}")
     aside = {*how.whole, *how.dates}
     return [name for name in (how.columns or schema.names) if name not in aside]
+
+
+def _spelt(path: str, how: Job) -> bool:
+    """Whether whole numbers in a column are searched, as text: its name announces what they are."""
+    return any(in_column(one, path, True) is not one for one in how.rules)
 
 
 def _plan(path: str, array: pa.LargeStringArray, how: Job) -> Plan:

@@ -43,10 +43,12 @@ class Walked:
 Work = Callable[[str, pa.LargeStringArray], tuple[pa.LargeStringArray, Found]]
 
 
-def walk(array: pa.Array, path: str, work: Work) -> Walked:
+def walk(array: pa.Array, path: str, work: Work, spelt: Callable[[str], bool] = lambda _: False) -> Walked:
     """A column whose texts `work` has replaced. Fields of structs are named `user.email`, items of lists `tags[]`, keys and
-    values of maps `labels{key}` and `labels{value}`."""
+    values of maps `labels{key}` and `labels{value}`. Whole numbers in a column for which `spelt` holds become text."""
     kind = array.type
+    if pa.types.is_integer(kind) and spelt(path):
+        return walk(array.cast(pa.string()), path, work)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         plain = texts(array)
         done, found = work(path, plain)

@@ -45,11 +45,16 @@ class Key:
 def read_key(file: str | Path | None = None, *, variable: str = KEY) -> Key:
     """The key in a file, or else in an environment variable (WORKBENCH_REDACT_KEY): 16 bytes at least.
 
+    `file` may also be a reference, `secret:env:NAME` or `secret:file:PATH`.
+
     Raises WorkbenchError, without a word of the key, where neither is there or it is too short.
     """
+    if str(file).startswith("secret:env:"):
+        file, variable = None, str(file).removeprefix("secret:env:")
     if file is not None:
+        file = str(file).removeprefix("secret:file:")
         try:
-            return Key(Path(file).read_bytes().strip())
+            return Key(Path(file).expanduser().read_bytes().strip())
         except OSError as error:
             raise WorkbenchError(f"the key file {str(file)!r} cannot be read: {error.strerror}") from None
     if not os.environ.get(variable):

@@ -17,6 +17,7 @@ from workbench.tables.redact_checks import CHECKS
 
 SHIPPED = Path(__file__).with_name("redact_rules.toml")
 WORD = "0-9A-Za-z_"
+COUNTED = {"cell", "desk", "sin", "tin", "handy", "portable"}  # columns of numbers may be named so for other reasons
 NORMALS = ("", "digits", "letters", "lower")
 FIELDS = {"name", "kind", "pattern", "prefilter", "context", "gap", "edges", "check", "normal", "country", "column"}
 
@@ -141,8 +142,10 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
     return rule
 
 
-def in_column(rule: Rule, path: str) -> Rule:
+def in_column(rule: Rule, path: str, number: bool = False) -> Rule:
     """The rule for a column whose name ends in one of its words: there a value that begins the text needs no other.
+
+    number: whether the column holds whole numbers.
 
     >>> (rule,) = load_rules(only=["phone_announced"])
     >>> [in_column(rule, one) is rule for one in ("customer.homePhone", "phone_model")]
@@ -150,7 +153,7 @@ def in_column(rule: Rule, path: str) -> Rule:
     """
     name = re.split(r"[.{}\[\]]+", path.rstrip("[]{}"))[-1]
     parts = re.findall(r"[A-Z]?[^\W\dA-Z_]+|[A-Z]+(?![^\W\dA-Z_])", name)
-    ends = {" ".join(parts[k:]).lower() for k in range(len(parts))}
+    ends = {" ".join(parts[k:]).lower() for k in range(len(parts))} - (COUNTED if number else set())
     if not ends & {" ".join(re.findall(r"\w+", one)) for one in rule.words}:
         return rule
     before = rule.pattern.removesuffix(rule.bare)
