@@ -14,8 +14,9 @@ import numpy as np
 
 from workbench.cubes import partial as p
 from workbench.cubes.axes import DAY, NO_TIME, Axis, Bins, Category, Period, _offset
-from workbench.cubes.counting import Column, Text, hash_words
+from workbench.cubes.counting import Column
 from workbench.cubes.plan import MANTISSA, MANTISSA_BITS, ROOTS, Plan, ordered
+from workbench.cubes.texts import Text, hash_words
 
 QUARTER = 900_000_000
 EXACT_ROWS = 1 << 20  # float64 adds 32-bit limbs exactly up to 2**21 of them
