@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_WHOLE = 1_000_000  # a table of up to so many rows is decoded whole to draw a sample of it
 SAMPLE_READ = 131_072  # values decoded per column of a larger one
 SAMPLE_PARTS = 12
+STEP = 1 << 18  # bytes of a stored column that are read at once
 
 
 def unchanged(table: Table, file: File) -> None:
@@ -62,7 +63,8 @@ def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
     for group in parts:
         names = [name for name in table.stored.names if name in foot.leaves]
         texts = [name for name in names if parquet.stored_as_dictionary(foot, group, name)]
-        opened = parquet.opened(table.place, file.path, foot, texts)
+        # a local column comes in steps that fit the processor's cache, one from far away in one piece: each step is a request
+        opened = parquet.opened(table.place, file.path, foot, texts, buffer=STEP if table.place.address is None else 0)
         rows = foot.metadata.row_group(group).num_rows
 
         def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
