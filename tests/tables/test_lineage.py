@@ -45,6 +45,71 @@ def test_an_event_says_what_was_read_and_written(file):
     assert end["job"]["facets"]["workbench_notebook"]["hash"] == "abc"
 
 
+# What the specification asks of each event (OpenLineage 2-0-2, RunEvent and BaseFacet), in JSON Schema.
+FACETS = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object", "required": ["_producer", "_schemaURL"],
+        "properties": {name: {"type": "string", "pattern": "^https://"} for name in ("_producer", "_schemaURL")},
+    },
+}  # fmt: skip
+DATASETS = {
+    "type": "array",
+    "items": {
+        "type": "object", "required": ["namespace", "name"],
+        "properties": {"namespace": {"type": "string", "minLength": 1}, "name": {"type": "string", "minLength": 1},
+                       **dict.fromkeys(("facets", "inputFacets", "outputFacets"), FACETS)},
+    },
+}  # fmt: skip
+EVENT = {
+    "type": "object",
+    "required": ["run", "job", "eventTime", "producer", "schemaURL"],
+    "properties": {
+        "eventType": {"enum": ["START", "COMPLETE", "ABORT", "FAIL", "OTHER"]},
+        "eventTime": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"},
+        "producer": {"type": "string", "pattern": "^https://"},
+        "schemaURL": {"type": "string", "pattern": "^https://openlineage.io/spec/.*RunEvent$"},
+        "run": {"type": "object", "required": ["runId"],
+                "properties": {"runId": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}, "facets": FACETS}},
+        "job": {"type": "object", "required": ["namespace", "name"],
+                "properties": {"namespace": {"type": "string"}, "name": {"type": "string"}, "facets": FACETS}},
+        "inputs": DATASETS,
+        "outputs": DATASETS,
+    },
+}  # fmt: skip
+
+
+def valid(file):
+    import jsonschema
+
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    for one in events:
+        jsonschema.validate(one, EVENT)
+    kinds = {}
+    for one in events:
+        kinds.setdefault(one["run"]["runId"], []).append(one["eventType"])
+    assert all(one[0] == "START" and len(one) == 2 for one in kinds.values()), "a START, then one that ends it"
+    return events
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("s3://logs/raw/2026/", ("s3://logs", "raw/2026")),
+        ("postgresql://ann@db.example/shop/requests", ("postgres://db.example:5432", "shop.public.requests")),
+        ("postgresql+psycopg://db:6000/shop/audit.t", ("postgres://db:6000", "shop.audit.t")),
+        ("mysql://db/shop/t", ("mysql://db:3306", "shop.t")),
+        ("file:///data/x/", ("file", "/data/x")),
+        ("/data/x", ("file", "/data/x")),
+        ("abfss://box@account.dfs.core.windows.net/a/b", ("abfss://box@account.dfs.core.windows.net", "a/b")),
+    ],
+)
+def test_datasets_are_named_as_the_specification_has_it(file, address, named):
+    lineage.emit("x", inputs=[lineage.Data(address)], file=file)
+    (one,) = valid(file)[-1]["inputs"]
+    assert (one["namespace"], one["name"]) == named
+
+
 def test_the_tree_goes_both_ways(file):
     raw, clean, report = (lineage.Data(f"/data/{one}", "1", 5) for one in ("raw", "clean", "report"))
     lineage.emit("collect", inputs=[lineage.Data("/in")], outputs=[raw], ended="2026-11-24T00:00:00Z", file=file)
@@ -92,6 +157,7 @@ def test_a_run_leaves_its_events(tmp_path):
     pa.parquet.write_table(pa.table({"a": [1]}), folder / "results" / "profile.parquet")
     assert lineage.of_run(folder, told, tmp_path / "runs" / "lineage.jsonl") == {}
     end = json.loads((tmp_path / "runs" / "lineage.jsonl").read_text().splitlines()[-1])
+    assert valid(tmp_path / "runs" / "lineage.jsonl")[-1] == end
     assert (end["eventType"], end["run"]["facets"]["errorMessage"]["message"]) == ("FAIL", "boom")
     assert [one["name"] for one in end["outputs"]] == [
         "/data/out", str(tmp_path / "runs" / "toy" / "20261124T000000Z" / "results" / "profile.parquet"),
@@ -135,6 +201,10 @@ def test_the_commands_from_files_to_lineage(here, capsys):
     (here / "runs").mkdir(exist_ok=True)
     assert "would be deleted" in told("vacuum", "table")
     assert "└─ collect" in told("lineage", "table")
+    assert main(["collect", "none/x.csv", "table", "--lacking", "nll"]) == 2
+    ends = valid(here / "runs" / "lineage.jsonl")[1::2]
+    assert [one["eventType"] for one in ends] == ["COMPLETE", "FAIL"]
+    assert ends[1]["outputs"] == []
     assert main(["rollback", "table", "nothing"]) == 2
     assert main(["collect", "in", "table", "--sql", "x"]) == 2
 

@@ -200,9 +200,15 @@ class Run:
                 f"{source['as_time']} is text in {place} and was read as a time, in UTC where it names no zone."
             )
 
-    def wrote(self, table: str | Path, version: int | str = "", rows: int | None = None) -> None:
-        """Records that this run wrote a version of a table: an output in run.json and in the lineage."""
+    def wrote(self, table: Any, version: int | str = "", rows: int | None = None) -> None:
+        """Records that this run wrote a version of a table: an output in run.json and in the lineage.
+
+        table: its address, or the opened table, which knows its version, rows and columns.
+        """
         told = {"source": without_secrets(str(table)), "version": str(version), "rows": rows}
+        if hasattr(table, "snapshot"):
+            told = {"source": without_secrets(str(table.source)), "version": str(table.snapshot), "rows": table.rows}
+            told["schema"] = dict(table.kinds)
         if told not in self.outputs:
             self.outputs.append(told)
         self._save()

@@ -156,7 +156,11 @@ def _collect(options: argparse.Namespace) -> int:
     code = GOOD
     while True:
         began = _now()
-        done = _collect_sql(options) if options.sql else _collect_files(options)
+        try:
+            done = _collect_sql(options) if options.sql else _collect_files(options)
+        except WorkbenchError as error:
+            _event(options, None, began, str(error))
+            raise
         if done.versions or options.watch is None:
             code = max(code, _told(done))
             _event(options, done, began)
@@ -199,22 +203,23 @@ def _now() -> str:
     return now()
 
 
-def _event(options: argparse.Namespace, done: Collected, began: str) -> None:
+def _event(options: argparse.Namespace, done: Collected | None, began: str, error: str = "") -> None:
     """Tells the lineage what was collected; that it cannot is said and fails nothing."""
     from workbench.runs.records import runs_dir, without_secrets
     from workbench.tables import lineage
     from workbench.tables.delta import snapshot
 
-    if done.version is None:
+    if done is not None and done.version is None:
         return
     sources = [str(without_secrets(str(one))) for one in options.sources]
     inputs = [lineage.Data(f"{one}/{options.sql}" if options.sql else one.split("*")[0]) for one in sources]
-    schema = {one.name: str(one.type) for one in snapshot(done.table, done.version).schema}
-    output = lineage.Data(done.table, str(done.version), done.rows, schema)
-    given = {"evolve": options.evolve, "lacking": options.lacking, "aside": done.aside}
+    outputs, given = [], {"evolve": options.evolve, "lacking": options.lacking}
+    if done is not None:
+        schema = {one.name: str(one.type) for one in snapshot(done.table, done.version).schema}
+        outputs, given["aside"] = [lineage.Data(done.table, str(done.version), done.rows, schema)], done.aside
     try:
-        lineage.emit("collect", inputs=inputs, outputs=[output], parameters=given, started=began,
-                     file=lineage.events_file(runs_dir(options.runs)))  # fmt: skip
+        lineage.emit("collect", inputs=inputs, outputs=outputs, parameters=given, started=began, error=error,
+                     status="FAIL" if error else "COMPLETE", file=lineage.events_file(runs_dir(options.runs)))  # fmt: skip
     except WorkbenchError as error:
         _say(f"workbench: {error}")
 

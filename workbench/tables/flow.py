@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -127,6 +128,14 @@ def places(into: str | Path) -> tuple[str, str]:
     """The folders or addresses of the raw and of the prepared table."""
     top = str(into).rstrip("/")
     return f"{top}/raw", f"{top}/prepared"
+
+
+def logs(source: str, raw: str) -> SimpleNamespace:
+    """The logs that a raw table was taken from, as a run records them: address, version and rows of the raw table."""
+    from workbench.tables import delta
+    from workbench.tables.opening import open_table
+
+    return SimpleNamespace(source=source, version=str(delta.snapshot(raw).version), rows=open_table(raw).rows)
 
 
 def days_of(folder: str | Path) -> list[str]:

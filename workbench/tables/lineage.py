@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from workbench import __version__
 from workbench.errors import WorkbenchError, nearest
 
 PRODUCER = "https://github.com/workbench"
 NAMESPACE = "workbench"
 FILE = "lineage.jsonl"
+PORTS = {
+    "postgresql": ("postgres", 5432), "postgres": ("postgres", 5432), "mysql": ("mysql", 3306), "mariadb": ("mysql", 3306)
+}  # fmt: skip
 DEEPEST = 6  # steps that a tree follows
 
 
@@ -57,7 +62,13 @@ def emit(
     """
     try:
         from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
-        from openlineage.client.facet_v2 import JobFacet, RunFacet, error_message_run, job_type_job
+        from openlineage.client.facet_v2 import (
+            JobFacet,
+            RunFacet,
+            error_message_run,
+            job_type_job,
+            processing_engine_run,
+        )
         from openlineage.client.transport.file import FileConfig, FileTransport
     except ImportError as missing:
         raise WorkbenchError(
@@ -68,13 +79,16 @@ def emit(
     path = Path(file) if file is not None else events_file()
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     number = str(uuid.uuid5(uuid.NAMESPACE_URL, run)) if run else str(uuid.uuid4())
-    run_facets: dict[str, Any] = {}
+    engine = processing_engine_run.ProcessingEngineRunFacet(__version__, "workbench", producer=PRODUCER)
+    run_facets: dict[str, Any] = {"processing_engine": engine}
     if parameters:
         run_facets["workbench_parameters"] = RunFacet(producer=PRODUCER).with_additional_properties(
             parameters=json.dumps(parameters, ensure_ascii=False, default=str)
         )
     job_facets: dict[str, Any] = {
-        "jobType": job_type_job.JobTypeJobFacet("BATCH", "WORKBENCH", "NOTEBOOK", producer=PRODUCER)
+        "jobType": job_type_job.JobTypeJobFacet(
+            "BATCH", "WORKBENCH", "NOTEBOOK" if notebook_hash else "COMMAND", producer=PRODUCER
+        )
     }
     if notebook_hash:
         job_facets["workbench_notebook"] = JobFacet(producer=PRODUCER).with_additional_properties(hash=notebook_hash)
@@ -123,7 +137,17 @@ def _dataset(one: Data, read: bool) -> Any:
 
 
 def _named(address: str) -> tuple[str, str]:
-    """Namespace and name of a dataset, as OpenLineage spells them."""
+    """Namespace and name of a dataset, as OpenLineage's naming of datasets spells them.
+
+    >>> _named("s3://logs/raw/"), _named("postgresql://ann@db.example/shop/requests")
+    (('s3://logs', 'raw'), ('postgres://db.example:5432', 'shop.public.requests'))
+    """
+    if address.partition("://")[0].partition("+")[0] in PORTS:
+        scheme, port = PORTS[address.partition("://")[0].partition("+")[0]]
+        parts = urlsplit(address)
+        database, _, table = parts.path.strip("/").partition("/")
+        table = f"public.{table}" if scheme == "postgres" and "." not in table else table
+        return f"{scheme}://{parts.hostname or 'localhost'}:{parts.port or port}", f"{database}.{table}"
     if "://" in address and not address.startswith(("file://", "local://")):
         scheme, _, rest = address.partition("://")
         host, _, path = rest.partition("/")
