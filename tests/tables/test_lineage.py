@@ -70,7 +70,7 @@ EVENT = {
         "producer": {"type": "string", "pattern": "^https://"},
         "schemaURL": {"type": "string", "pattern": "^https://openlineage.io/spec/.*RunEvent$"},
         "run": {"type": "object", "required": ["runId"],
-                "properties": {"runId": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}, "facets": FACETS}},
+                "properties": {"runId": {"pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}, "facets": FACETS}},
         "job": {"type": "object", "required": ["namespace", "name"],
                 "properties": {"namespace": {"type": "string"}, "name": {"type": "string"}, "facets": FACETS}},
         "inputs": DATASETS,

@@ -7,11 +7,10 @@ that a duplicate or a correction that comes a week later is seen; what was done 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -22,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import WorkbenchError, nearest
-from workbench.tables import clean, clean_rows, clean_steps, contract, contract_file, redact, redact_modes
+from workbench.errors import WorkbenchError
+from workbench.tables import clean, clean_steps, contract, redact, redact_modes
 from workbench.tables.clean_spool import Spool
+from workbench.tables.flow_recipe import Recipe, load_recipe, redaction
 from workbench.tables.kinds import plain_type
 from workbench.tables.source import digest
 
@@ -34,63 +34,9 @@ if TYPE_CHECKING:
     from workbench.clusters import Workers
     from workbench.tables.table import Piece, Table
 
-STEPS: dict[str, Callable[..., clean.Step]] = {
-    "types": clean_steps.types,
-    "text": clean_steps.text,
-    "units": clean_steps.units,
-    "zone": clean_steps.zone,
-    "unique": clean_rows.unique,
-    "sessions": clean_rows.sessions,
-    "outliers": clean_rows.outliers,
-}
-TOP = ["collect", "clean", "redact", "contract", "key", "time"]
 FRAMES = ("taken", "steps", "refused", "personal", "versions", "changes", "schema")
 ARRIVED = "_arrived"  # the raw version that brought a row, while it is worked on
 SLICE = 1 << 17  # rows that the steps work on at a time
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a folder is prepared, as its file says."""
-
-    path: str = ""
-    collect: Mapping[str, Any] | None = None
-    steps: tuple[clean.Step, ...] = ()
-    redact: Mapping[str, Any] | None = None
-    contract: contract.Contract | None = None
-    key: tuple[str, ...] = ()
-    time: str = ""
-
-
-def load_recipe(path: str | Path) -> Recipe:
-    """A recipe from a YAML file; "" for one that takes rows as they are and masks all personal data.
-
-    `collect` has the parameters of `collect`, `clean` a list of steps with their parameters (types, text, units, zone,
-    unique, sessions, outliers), `redact` those of `redact.job` and `only`, `countries` and `rules` (a file), `contract` a
-    file, `key` the columns by which two versions are compared, `time` the column that orders rows.
-
-    Raises WorkbenchError with file and line for anything else.
-    """
-    if not str(path):
-        return Recipe(redact={})
-    book = contract_file.read(path)
-    top = book.fields((), book.value, TOP)
-    steps = top.get("clean") or []
-    if not isinstance(steps, list):
-        raise book.wrong(("clean",), "a list of steps is wanted, as in - types: {time: time}")
-    made = tuple(_step(book, ("clean", k), one) for k, one in enumerate(steps))
-    beside = Path(path).parent
-    agreed = contract.load_contract(beside / top["contract"]) if top.get("contract") else None
-    keys = top.get("key") or []
-    return Recipe(
-        str(path),
-        top.get("collect") or {},
-        made,
-        top.get("redact"),
-        agreed,
-        (keys,) if isinstance(keys, str) else tuple(keys),
-        top.get("time") or "",
-    )
 
 
 def prepare(
@@ -158,7 +104,7 @@ def commit(
     breaches: list[contract.Breach] = []
     steps = list(recipe.steps)
     if recipe.redact is not None:
-        steps.append(clean_steps.redact(_job(recipe.redact, key)))
+        steps.append(clean_steps.redact(redaction(recipe.redact, key)))
     if recipe.contract is not None:
         rules = [
             replace(one, value=(*one.value, ARRIVED)) if one.kind == "extra" else one for one in recipe.contract.rules
@@ -260,34 +206,6 @@ def _part(table: Table, piece: Piece, schema: pa.Schema, version: int) -> Iterat
 
 def _plain(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
-
-
-def _job(given: Mapping[str, Any], key: redact.Key | None) -> redact.Job:
-    options = dict(given)
-    only, countries = options.pop("only", None), options.pop("countries", None)
-    rules = redact.load_rules(options.pop("rules", None), only=only, countries=countries)
-    return redact.job(rules, options.pop("modes", "mask"), key=key, **options)
-
-
-def _step(book: contract_file.Written, place: tuple[str | int, ...], given: Any) -> clean.Step:
-    fields = book.fields(place, given, list(STEPS))
-    if len(fields) != 1:
-        raise book.wrong(place, f"one step is wanted here: {nearest('', STEPS)}")
-    ((name, options),) = fields.items()
-    if name == "types":
-        options = {"schema": options}
-    if not isinstance(options, dict):
-        raise book.wrong((*place, name), f"a mapping of its parameters is wanted, not {options!r}")
-    known = inspect.signature(STEPS[name]).parameters
-    if name != "types":
-        book.fields((*place, name), options, list(known))
-    lacking = [one for one, what in known.items() if what.default is inspect.Parameter.empty and one not in options]
-    if lacking:
-        raise book.wrong((*place, name), f"the step needs {lacking[0]!r}")
-    try:
-        return STEPS[name](**options)
-    except WorkbenchError as error:
-        raise book.wrong((*place, name), str(error)) from None
 
 
 def where(table: str, into: str = "auto", recipe: str = "auto", *, write: bool = True) -> tuple[str, str, str]:
