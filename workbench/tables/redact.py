@@ -292,7 +292,7 @@ def _field(path: str, array: pa.LargeStringArray, how: Job) -> tuple[pa.LargeStr
     while len(spans):
         out, sizes = redact_search.replaced(array, spans, words, lambda rule, value: _word(rule, value, how, said))
         rows = np.unique(spans.row)
-        again = redact_search.among(out, rows, plan)
+        again = redact_search.among(out, rows, lambda few: _all(path, few, plan, how))
         if not len(again):
             return out, Found.of(path, array, spans)
         grown = redact_search.widened(array, spans, sizes, out, again)

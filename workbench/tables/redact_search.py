@@ -249,10 +249,10 @@ def replaced(
     return done, sizes
 
 
-def among(array: pa.LargeStringArray, rows: Values, how: Plan) -> Spans:
-    """The findings of some rows of an array, as `search` tells those of all."""
+def among(array: pa.LargeStringArray, rows: Values, find: Callable[[pa.LargeStringArray], Spans]) -> Spans:
+    """The findings of some rows of an array, as `find` tells those of all."""
     few = array.take(pa.array(rows))
-    found = search(few, how)
+    found = find(few)
     moved = (raw(array)[0][rows] - raw(few)[0][:-1])[found.row]
     return Spans(rows[found.row], found.start + moved, found.end + moved, found.rule)
 
