@@ -135,7 +135,9 @@ def _segments(pair: Pair, names: list[str]) -> dict[str, tuple[Any, ...]]:
         if name not in old or name not in new:
             continue
         cells = np.concatenate([old[name][1], new[name][1]]).astype("int64")
-        used, place = np.unique(cells, return_inverse=True)
+        there = np.zeros(len(pair.at), dtype="int64")
+        there[cells] = 1
+        used, place = np.flatnonzero(there), (np.cumsum(there) - 1)[cells]
         split = len(old[name][1])
         sides = [
             (window, at, count) for (window, _, count), at in ((old[name], place[:split]), (new[name], place[split:]))

@@ -124,9 +124,11 @@ def _words(top: pd.Series, found: pd.DataFrame, looked: pd.DataFrame, timed: boo
     return f"{what}{place}, most at {say_window(top['window'])}; {when}, first {say_window(found['window'].iloc[0])}"
 
 
-def headline(judged: pd.DataFrame) -> list[tuple[str, float | int | str, str, bool | None]]:
-    """Name, value, unit and whether it is good, of the few figures a person needs first."""
-    table, top = columns(judged), worst(judged)
+def headline(
+    judged: pd.DataFrame, table: pd.DataFrame | None = None
+) -> list[tuple[str, float | int | str, str, bool | None]]:
+    """Name, value, unit and whether it is good, of the few figures a person needs first; table: `columns(judged)`, if known."""
+    table, top = columns(judged) if table is None else table, worst(judged)
     compared, count = int((table["verdict"] != "not evaluated").sum()), int(table["drifted"].sum())
     largest = float(table["largest"].max()) if top is None else float(top["distance"])
     figures: list[tuple[str, float | int | str, str, bool | None]] = [
@@ -261,9 +263,9 @@ def close_up(reference: xr.Dataset, current: xr.Dataset, row: pd.Series | None) 
     return made[blank.columns] if text else made.loc[made["count"] > 0, blank.columns]
 
 
-def summary(judged: pd.DataFrame, name: str) -> str:
-    """What was found, in one or two sentences."""
-    table = columns(judged)
+def summary(judged: pd.DataFrame, name: str, table: pd.DataFrame | None = None) -> str:
+    """What was found, in one or two sentences; table: `columns(judged)`, if known."""
+    table = columns(judged) if table is None else table
     found, looked = table[table["drifted"]], table[table["verdict"] != "not evaluated"]
     other = table[table["moved"] & ~table["drifted"]]
     count = f"**{len(found)}**" if len(found) else "None"

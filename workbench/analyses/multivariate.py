@@ -351,7 +351,7 @@ def _auc(score: Any, labels: Any) -> Any:
     from scipy.stats import rankdata
 
     ranks, ones = rankdata(score), labels.sum(1)
-    return ((labels * ranks).sum(1) - ones * (ones + 1) / 2) / (ones * (labels.shape[1] - ones))
+    return (labels @ ranks - ones * (ones + 1) / 2) / (ones * (labels.shape[1] - ones))
 
 
 def _sampled(side: Any, rows: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -50,7 +50,7 @@ class Counts:
                 told[""] = (window, self.cell, self.count)
                 continue
             labels, place = self.cube[cut[0]].values, places[cut[0]][self.group]
-            order = np.argsort(place, kind="stable")
+            order = np.argsort(place.astype(np.min_scalar_type(len(labels))), kind="stable")  # short ones are counted
             ends = np.searchsorted(place[order], np.arange(len(labels) + 1))
             for i, label in enumerate(labels):
                 at = order[ends[i] : ends[i + 1]]

@@ -201,11 +201,10 @@ def _mises(x: Floats) -> Floats:
     from scipy.special import gammaln, kve
 
     at = np.maximum(np.asarray(x, dtype="float64"), 1e-6)
-    total = np.zeros_like(at)
-    for k in range(40):
-        y = (4 * k + 1) ** 2 / (16 * at)
-        weight = np.exp(gammaln(k + 0.5) - gammaln(k + 1) - 2 * y) * np.sqrt(4 * k + 1)
-        total += weight * kve(0.25, y)
+    k = np.arange(40)
+    y = (4 * k + 1) ** 2 / (16 * at[..., None])
+    weight = np.exp(gammaln(k + 0.5) - gammaln(k + 1) - 2 * y) * np.sqrt(4 * k + 1)
+    total = (weight * kve(0.25, y)).sum(-1)
     return np.where(np.asarray(x) > 0, np.clip(total / (np.pi**1.5 * np.sqrt(at)), 0, 1), 0.0)
 
 

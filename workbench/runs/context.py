@@ -273,7 +273,7 @@ class Run:
             for name in ("chosen", "schemas", "outputs"):
                 if getattr(self, name):
                     told[name] = getattr(self, name)
-            write_json(self.folder / KERNEL_FILE, told)
+            write_json(self.folder / KERNEL_FILE, told, flush=False)
 
 
 def _suited(kinds: Mapping[str, str], likely: Sequence[str], time: str) -> dict[str, str]:

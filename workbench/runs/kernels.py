@@ -7,11 +7,14 @@ group of its own, so that ending the group ends its workers too.
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import signal
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ def start(environment: dict[str, str]) -> Kernel:
 
     With WORKBENCH_WARM in the environment it is forked from the warm parent, where there is one (see `warm`).
     """
+    import zmq
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_core.utils import run_sync
@@ -47,6 +51,7 @@ def start(environment: dict[str, str]) -> Kernel:
     manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     if environment.get(warm.VARIABLE, "") not in ("", "0"):
         manager._kernel_spec = KernelSpec(argv=warm.command(), display_name=warm.NAME, language="python")
+    manager.context.setsockopt(zmq.RECONNECT_IVL, 10)  # ms between two looks whether the kernel listens already
     room = tempfile.mkdtemp(prefix=ROOM)
     manager.connection_file = f"{room}/k.json"
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
@@ -85,13 +90,15 @@ def execute(kernel: Kernel, notebook: Path, output: Path, parameters: dict[str, 
             raise RuntimeError("Kernel died")
     finally:
         kernel.died = _death(kernel)
+        with suppress(OSError), output.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 class _Whole:
     """How papermill writes the executed notebook: a full disk or a kill leaves what was there, and so the cell it came to."""
 
     def write(self, text: str, path: str) -> None:
-        write_whole(Path(path), lambda aside: aside.write_text(text, encoding="utf-8"))
+        write_whole(Path(path), lambda aside: aside.write_text(text, encoding="utf-8"), flush=False)
 
     def read(self, path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
@@ -115,7 +122,7 @@ def end(kernel: Kernel) -> None:
     from jupyter_core.utils import run_sync
 
     with suppress(Exception):  # a kernel that is already dead answers in many ways
-        run_sync(kernel.manager.shutdown_kernel)(now=False)
+        run_sync(_shut)(kernel.manager)
     end_group(kernel.pid)
     for client in kernel.clients:
         with suppress(Exception):
@@ -123,6 +130,13 @@ def end(kernel: Kernel) -> None:
     with suppress(Exception):
         run_sync(kernel.manager.cleanup_resources)()
     remove_room(kernel.room)
+
+
+async def _shut(manager: Any) -> None:
+    """Asks a kernel to end and waits for it; `shutdown_kernel` does the same, and looks ten times a second."""
+    await manager.interrupt_kernel()
+    await manager.request_shutdown()
+    await manager.finish_shutdown(pollinterval=0.01)
 
 
 def remove_room(room: str) -> None:
@@ -165,10 +179,32 @@ def _keep_clients(kernel: Kernel) -> None:
     make = kernel.manager.client
 
     def client(**options: Any) -> Any:
-        kernel.clients.append(make(**options))
-        return kernel.clients[-1]
+        made = make(**options)
+        made.wait_for_ready = partial(_ready, made, kernel.manager)
+        kernel.clients.append(made)
+        return made
 
     kernel.manager.client = client
+
+
+async def _ready(client: Any, manager: Any, timeout: float | None = None) -> None:
+    """Waits until a kernel answers and what it says is heard. (The client's own way is to hear 0.2 s of silence then.)
+
+    Raises RuntimeError when it has died, or after ``timeout`` seconds.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        client.kernel_info()
+        with suppress(queue.Empty):
+            told = await client.get_shell_msg(timeout=1)
+            if told["msg_type"] == "kernel_info_reply":
+                await client.get_iopub_msg(timeout=0.02)
+                client._handle_kernel_info_reply(told)
+                return
+        if not await manager.is_alive():
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        if end is not None and time.monotonic() > end:
+            raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
 
 
 def _death(kernel: Kernel) -> str:

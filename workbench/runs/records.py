@@ -154,22 +154,27 @@ def now() -> str:
 # --- writing, and processes that are gone ----------------------------------------------------------------------------
 
 
-def write_json(path: Path, told: dict[str, Any]) -> None:
+def write_json(path: Path, told: dict[str, Any], *, flush: bool = True) -> None:
     """Writes a JSON file whole or not at all; NaN and infinities have no place in JSON and become null."""
     text = json.dumps(secrets.scrub(plain(told)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"), flush=flush)
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` fill a file aside, flushes it to disk and renames it to `path`: a reader sees the old or the new."""
+def write_whole(path: Path, write: Callable[[Path], Any], *, flush: bool = True) -> None:
+    """Lets `write` fill a file aside, flushes it to disk and renames it to `path`: a reader sees the old or the new.
+
+    Without ``flush`` that holds when processes are killed, not when the machine stops: enough for what a run writes anew
+    with every cell.
+    """
     handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     aside = Path(name)
     try:
         write(aside)
         secrets.scrub_file(aside, path.name)
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
         aside.chmod(0o666 & ~_umask())
         aside.replace(path)
     finally:

@@ -31,17 +31,22 @@ HOURS = 12.0
 IDLE_S = 1800.0
 ROUND_S = 0.5
 # Said before anything is imported: libraries that start threads of their own on import are told not to.
-QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+QUIET = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 COMMAND = "workbench.cli"  # what a forked run is
 MODULES = (
     "numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "scipy.stats", "xarray", "h5py", "h5netcdf",
     "dask.dataframe", "dask.bag", "distributed", "numba", "sklearn.ensemble", "holoviews", "bokeh.plotting",
     "holoviews.plotting.bokeh", "panel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib",
-    "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters", "workbench.views",
-    "workbench.apps.page", "workbench.apps.report", "workbench.tables.lineage", "workbench.tables.reading",
+    "ipykernel.debugger", "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes",
+    "workbench.clusters", "workbench.views", "workbench.apps.page", "workbench.apps.report", "workbench.tables.lineage", "workbench.tables.reading",
     "workbench.tables.delta_results", "workbench.runs.context", "workbench.runs.execute", "workbench.examples",
     "openlineage.client.event_v2", "markdown_it", "linkify_it", "h5netcdf.legacyapi", "tornado.platform.asyncio",
-    "IPython.core.debugger", "IPython.extensions.storemagic", COMMAND,
+    "IPython.core.debugger", "IPython.core.oinspect", "IPython.extensions.storemagic", COMMAND,
 )  # fmt: skip
 ROOMS = ("analyses", "views")  # the parts of this package that notebooks take by name
 NVIDIA = "libcuda.so"
@@ -138,7 +143,7 @@ class _Parent:
     def serve(self) -> None:
         """Goes round until it has retired and its last kernel has ended."""
         while not self.retired or self.kernels:
-            for key, _ in self.looked.select(0.05 if self.kernels else ROUND_S):
+            for key, _ in self.looked.select(0.02 if self.kernels else ROUND_S):
                 if key.fileobj is self.listening:
                     self._hear()
                 else:
