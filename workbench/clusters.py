@@ -305,10 +305,15 @@ def cores() -> int:
 
 @contextmanager
 def _local(size: int) -> Iterator[Any]:
+    import dask
     from distributed import Client, LocalCluster
 
+    # what only a dashboard shows, every worker's stack a hundred times a second, is left out with the dashboard
+    quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "5s"}
+    asked = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
     with (
-        LocalCluster(n_workers=size, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40) as local,
+        dask.config.set(quiet),
+        LocalCluster(n_workers=size, threads_per_worker=1, silence_logs=40, **asked) as local,
         Client(local) as client,
     ):
         yield client
