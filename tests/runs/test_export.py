@@ -189,6 +189,11 @@ LINES = [
     "*/5 * * * *",
     "10-20/3,5/30 * * * *",
     "0 0,12 1-7/2 */3 *",
+    "0 1 *,5 * 1",
+    "0 1 */1 * 1",
+    "0 1 1-31 * 1",
+    "0 1 13 * 5",
+    "0 1 * * */2",
 ]
 
 
@@ -202,6 +207,104 @@ def test_a_line_that_others_can_read_means_the_same(line):
         assert list(islice(fires(told, ZoneInfo("UTC"), now), 80)) == list(
             islice(fires(line, ZoneInfo("UTC"), now), 80)
         )
+
+
+@pytest.mark.parametrize("line", ["0 1 */2 * 1", "0 1 1 * */2", "0 1 */10 * */3", "0 1 *,*/2 * 1"])
+def test_a_day_and_a_weekday_that_others_would_take_one_by_one(line, tmp_path):
+    """Every other day if it is a Monday: only cron and we ask for both where one begins with a star."""
+    star = line.startswith("0 1 *,")
+    assert portable(line, "crontab") == ("0 1 * * 1" if star else line)
+    for kind in ("kubernetes", "airflow"):
+        told, cannot = made(tmp_path, {"odd": {"cron": line}}, kind)
+        assert ("left out" in " ".join(cannot)) is not star, kind
+        assert ("odd" in told) is star
+
+
+CRON_JOB = {
+    "apiVersion": str, "kind": str, "metadata": {"name": str, "namespace": str, "labels": dict},
+    "spec": {
+        "schedule": str, "timeZone": str, "concurrencyPolicy": ("Allow", "Forbid", "Replace"), "suspend": bool,
+        "startingDeadlineSeconds": int, "successfulJobsHistoryLimit": int, "failedJobsHistoryLimit": int,
+        "jobTemplate": {"spec": {
+            "backoffLimit": int, "activeDeadlineSeconds": int,
+            "template": {"spec": {
+                "restartPolicy": ("Never", "OnFailure"),
+                "securityContext": {"runAsNonRoot": bool, "runAsUser": int, "fsGroup": int},
+                "resourceClaims": [{"name": str, "resourceClaimTemplateName": str}],
+                "tolerations": [{"key": str, "operator": ("Exists", "Equal"), "effect": ("NoSchedule", "NoExecute")}],
+                "containers": [{
+                    "name": str, "image": str, "workingDir": str, "command": [str],
+                    "envFrom": [{"secretRef": {"name": str, "optional": bool}}], "env": [{"name": str, "value": str}],
+                    "resources": {"requests": {"cpu": str, "memory": str}, "limits": {"memory": str},
+                                  "claims": [{"name": str}]},
+                    "securityContext": {"allowPrivilegeEscalation": bool},
+                    "volumeMounts": [{"name": str, "mountPath": str}],
+                }],
+                "volumes": [{"name": str, "persistentVolumeClaim": {"claimName": str}}],
+            }},
+        }},
+    },
+}  # fmt: skip
+
+
+def strictly(told, form, at=""):
+    """Holds an object against its form: an API server drops what it does not know, so nothing else may be there."""
+    if isinstance(form, dict):
+        assert isinstance(told, dict), at
+        assert set(told) <= set(form), f"{at}: {set(told) - set(form)}"
+        for key, one in told.items():
+            strictly(one, form[key], f"{at}.{key}")
+    elif isinstance(form, list):
+        assert isinstance(told, list), at
+        for number, one in enumerate(told):
+            strictly(one, form[0], f"{at}[{number}]")
+    elif isinstance(form, tuple):
+        assert told in form, at
+    else:
+        assert type(told) is form, at
+
+
+def test_odd_entries_are_strictly_cron_jobs(tmp_path):
+    write_book(tmp_path / "toy.ipynb", begin='import workbench as wb\nrun = wb.begin("toy", globals())')
+    odd = {
+        "a: b #c {{ d }} 'e' \"f\"": {"cron": "*/7 0-5 * * *", "zone": "Australia/Lord_Howe", "retries": 0},
+        "ü - 100 %": {"cron": "0 1 * * *", "parameters": {"by": "yes", "every": "{% x %} # no: comment"}},
+        "x" * 80: {"cron": "0 1 * * *", "cluster": "cuda", "memory": "1.5GiB", "overlap": "replace"},
+        "null": {
+            "cron": "0 1 29 2 *",
+            "parameters": {"by": "secret:env:TOY_KEY"},
+            "catch-up": "none",
+            "timeout": "90s",
+        },
+        "off": {"cron": "0 1 * * *", "enabled": False},
+    }
+    told, cannot = made(tmp_path, odd, "kubernetes")
+    jobs = [one for one in yaml.safe_load_all(told) if one and one["kind"] == "CronJob"]
+    assert len(jobs) == 4
+    assert "off: left out, as it is switched off" in cannot
+    for job in jobs:
+        strictly(job, CRON_JOB)
+        assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", job["metadata"]["name"])  # 52, as its jobs add 11
+        ZoneInfo(job["spec"]["timeZone"])
+    assert (
+        "{% x %} # no: comment"
+        in jobs[1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    )
+    with pytest.raises(AssertionError, match="resourceClaims"):  # where an API server would drop it
+        strictly({**jobs[0], "spec": {**jobs[0]["spec"], "resourceClaims": []}}, CRON_JOB)
+
+
+def test_the_form_of_a_cron_job_is_that_of_manifests_known_to_be_valid():
+    path = Path(__file__).parents[3] / "shared" / "data" / "k8s_manifests" / "ours" / "papermill-cronjob-dra.yaml"
+    if not path.is_file():
+        pytest.skip(
+            "no ../shared/data/k8s_manifests here: a manifest that passes the schemas of Kubernetes 1.34 to 1.37"
+        )
+    jobs = [one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == "CronJob"]
+    assert jobs
+    for job in jobs:
+        strictly(job, CRON_JOB)
 
 
 def test_a_line_that_others_cannot_read_is_left_out_and_that_is_said(tmp_path):

@@ -88,10 +88,14 @@ def export(
 def portable(cron: str, kind: str) -> str:
     """A cron line as other schedulers read it, "" where a kind has no words for it.
 
-    Sundays are 0, and steps that begin at a number are written out, as some read neither 7 nor 5/15.
+    Sundays are 0, and steps that begin at a number are written out, as some read neither 7 nor 5/15. Day and weekday are
+    both wanted where one of them begins with `*`, as with us and with cron; Kubernetes and Airflow see that in a bare `*` only,
+    and run on either day otherwise.
 
     >>> portable("5/20 1 * * fri-7", "kubernetes"), portable("0 1 L * *", "crontab"), portable("0 1 * * 5L", "airflow")
     ('5,25,45 1 * * 0,5,6', '', '0 1 * * L5')
+    >>> portable("0 1 */2 * 1", "crontab"), portable("0 1 */2 * 1", "kubernetes"), portable("0 1 *,5 * 1", "kubernetes")
+    ('0 1 */2 * 1', '', '0 1 * * 1')
     """
     fields = cron.upper().split()
     words = []
@@ -102,11 +106,15 @@ def portable(cron: str, kind: str) -> str:
         elif LATE.search(field):
             parts = [re.sub(r"^(\w+)L$", r"L\1", one) for one in field.split(",")]
             words.append(",".join(parts) if kind == "airflow" else field if kind == "systemd" else "")
+        elif field[0] == "*" and len(_numbers(field, first, last, names)) == last - first + 1 - (last == 7):
+            words.append("*")
         elif PLAIN.fullmatch(field) and not (last == 7 and "7" in field):
             words.append(field)
         else:
             words.append(",".join(str(one) for one in sorted(_numbers(field, first, last, names))))
-    return " ".join(words) if all(words) else ""
+    days = fields[2], fields[4]
+    both = words[2] != "*" != words[4] and any(one.startswith("*") for one in days)
+    return " ".join(words) if all(words) and not (both and kind in ("kubernetes", "airflow")) else ""
 
 
 def _numbers(field: str, first: int, last: int, names: tuple[str, ...]) -> set[int]:
