@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socketserver
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,12 +15,13 @@ import sqlalchemy as sa
 
 from tests.runs.conftest import stub
 from workbench.errors import WorkbenchError
-from workbench.runs.alerts import change_incident, finding, listed
+from workbench.runs.alerts import change_incident, deliver, finding, listed
 from workbench.runs.channels import send
-from workbench.runs.ledger_tables import deliveries, reading
+from workbench.runs.ledger_tables import deliveries, reading, windows
 from workbench.runs.records import Record
 from workbench.runs.schedule import Rule
 from workbench.runs.scheduler import serve
+from workbench.runs.times import moment_of
 
 
 @contextmanager
@@ -176,6 +178,140 @@ def test_a_receiver_that_is_slow_sends_elsewhere_or_hangs_up_has_not_taken_it(ho
     hook.how = ""
     send(channel, message)
     assert len(hook.taken) == 1
+
+
+@pytest.fixture
+def post():
+    """A mail server that behaves as `how` says, until it has been asked `asked` times: then it takes letters."""
+
+    class Smtp(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.server.asked += 1
+            how = self.server.how if self.server.asked <= self.server.until else ""
+            if how == "silent":
+                self.server.over.wait(20)
+                return
+            for _ in range(1000 if how == "a word at a time" else 0):
+                self.say("220-go", "on")
+                if self.server.over.wait(0.05):
+                    return
+            self.say("220", "here")
+            with suppress(OSError):  # the other side has given up
+                self.talk(how)
+
+        def talk(self, how):
+            while line := self.rfile.readline().decode().strip():
+                word = line.split()[0].upper()
+                if word == "MAIL" and how == "later":
+                    self.say("451", "greylisted, come again")
+                elif word == "RCPT" and how in ("450", "550") and "bob" in line:
+                    self.say(how, "not this one")
+                elif word == "DATA":
+                    self.say("354", "go on")
+                    letter = []
+                    while (text := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+                        letter.append(text)
+                    if how == "drops":
+                        return
+                    self.server.letters.append("\n".join(letter))
+                    self.say("250", "taken")
+                elif word == "QUIT" and how == "no farewell":
+                    self.server.over.wait(20)
+                    return
+                else:
+                    self.say("221" if word == "QUIT" else "250", "yes")
+                if word == "QUIT":
+                    return
+
+        def say(self, *words):
+            self.wfile.write(f"{' '.join(words)}\r\n".encode())
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Smtp)
+    server.daemon_threads = True
+    server.letters, server.asked, server.how, server.until, server.over = [], 0, "", 1, threading.Event()
+    with serving(server):
+        yield server
+        server.over.set()
+
+
+def by_mail(post, *people):
+    return {"email": list(people) or ["ops@example.org"], "from": "w@example.org",
+            "smtp": f"127.0.0.1:{post.server_address[1]}"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("silent", "timed out"),
+        ("a word at a time", "not done after"),
+        ("later", "451.*greylisted, come again"),
+        ("drops", "[Cc]onnection"),
+        ("450", "not yet taken for some.*bob@example.org.*450 not this one"),
+    ],
+)
+def test_a_letter_that_a_mail_server_does_not_take_is_tried_again(scheduler, post, monkeypatch, how, told):
+    monkeypatch.setattr("workbench.runs.channels.TIMEOUT_S", 0.3)
+    post.how = how
+    entry = {"cron": "0 13 27 3 *", "retries": 0, "alerts": [{"when": "failed", "to": ["ops", "log"]}]}
+    top = {"deliver": {"ops": by_mail(post, "ann@example.org", "bob@example.org"), "log": {"file": "alerts.jsonl"}}}
+    s = scheduler({"a": entry}, command=stub(0, "fail"), top=top)
+    serve(s, until=lambda: any(one.tries for one in told_to(s, "ops")))
+    (first,) = told_to(s, "ops")
+    assert (first.state, first.tries) == ("due", 1)
+    assert re.search(told, first.error)
+    until(s, 1.0)
+    (last,) = told_to(s, "ops")
+    assert (last.state, last.tries, last.error) == ("sent", 2, "")
+    assert [row.state for row in told_to(s, "log")] == ["sent"]
+    ids = {re.search(r"Message-ID: (\S+)", letter)[1] for letter in post.letters}
+    assert ids == {"<incident-1-opened@workbench>"}  # also where the one who took it at once gets it again
+
+
+def told_to(s, channel):
+    with reading(s.engine) as c:
+        return list(c.execute(sa.select(deliveries).where(deliveries.c.channel == channel)))
+
+
+@pytest.mark.parametrize(("how", "note"), [("no farewell", ""), ("550", "never taken for.*bob@example.org.*550")])
+def test_a_letter_that_was_taken_is_sent_once(post, monkeypatch, how, note):
+    monkeypatch.setattr("workbench.runs.channels.TIMEOUT_S", 0.3)
+    post.how, post.until = how, 10
+    told = send(by_mail(post, "ann@example.org", "bob@example.org"), {"id": "i", "subject": "a", "text": "b"})
+    assert re.search(note, told) if note else told == ""
+    assert (len(post.letters), post.asked) == (1, 1)
+
+
+def test_runs_go_on_while_a_mail_server_does_not_answer(scheduler, post, monkeypatch):
+    monkeypatch.setattr("workbench.runs.channels.TIMEOUT_S", 60.0)
+    post.how = "silent"
+    entry = {"cron": "0 * * * *", "retries": 0, "alerts": [{"when": "failed", "to": "ops"}], "catch-up": "each"}
+    s = scheduler({"a": entry}, command=stub(0, "fail"), top={"deliver": {"ops": by_mail(post)}}, beside=True)
+    seen = []
+
+    def late():
+        if not post.asked or s.clock.now() < moment_of("2026-03-27T18:30:00Z").timestamp():
+            return False
+        with reading(s.engine) as c:
+            over = c.execute(sa.select(windows.c.id).where(windows.c.state == "failed")).all()
+        seen.append((len(over) >= 5, s.courier.is_alive(), [(row.state, row.tries) for row in told_to(s, "ops")]))
+        post.over.set()
+        return True
+
+    serve(s, until=late)
+    assert seen == [(True, True, [("due", 0)])]
+
+
+def test_one_channel_that_is_down_holds_up_the_others_once(scheduler, post, monkeypatch):
+    monkeypatch.setattr("workbench.runs.channels.TIMEOUT_S", 0.3)
+    post.how, post.until = "silent", 1000
+    entry = {"cron": "0 13 27 3 *", "retries": 0, "alerts": [{"when": "failed", "to": ["ops", "log"]}]}
+    top = {"deliver": {"ops": by_mail(post), "log": {"file": "alerts.jsonl"}}}
+    s = scheduler({f"e{n}": entry for n in range(5)}, command=stub(0, "fail"), top=top)
+    serve(s, until=lambda: len(told_to(s, "ops")) == 5 and not s.active)
+    asked, now = post.asked, s.clock.now() + 3600
+    deliver(s.engine, s.schedule, now, s.runs)
+    assert post.asked == asked + 1
+    assert {row.state for row in told_to(s, "log")} == {"sent"}
 
 
 def test_what_a_notebook_says_is_no_markup_in_a_chat(hook):

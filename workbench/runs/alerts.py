@@ -270,23 +270,28 @@ def change_incident(
 def deliver(engine: sa.Engine, schedule: Schedule, now: float, folder: Path = Path()) -> tuple[int, int]:
     """Delivers what is due, and records it; gives how many went out and how many did not.
 
-    A delivery that fails is tried again after 30 s, twice as long each time up to an hour, ten times. Whoever is killed
+    A delivery that fails is tried again after 30 s, twice as long each time up to an hour, ten times; what else is due to
+    that channel waits for the next round, so that one that does not answer holds up the others once. Whoever is killed
     between sending and writing that down sends again: the message's `id` stays the same.
     """
     with reading(engine) as c:
         found = list(c.execute(sa.select(deliveries).where(deliveries.c.state == "due", deliveries.c.next_try <= now)))
     sent = failed = 0
+    down: set[str] = set()
     for one in found:
+        if one.channel in down:
+            continue
         with engine.begin() as c:  # held for two minutes, so that a second scheduler does not send it too
             mine = deliveries.update().where(
                 deliveries.c.id == one.id, deliveries.c.state == "due", deliveries.c.next_try == one.next_try
             )
             if not c.execute(mine.values(next_try=now + 120)).rowcount:
                 continue
-        problem = _sent(schedule.channels, one, folder)
+        problem, note = _sent(schedule.channels, one, folder)
         tries = one.tries + 1
-        values: dict[str, Any] = {"state": "sent", "tries": tries, "sent": now, "error": ""}
+        values: dict[str, Any] = {"state": "sent", "tries": tries, "sent": now, "error": note}
         if problem:
+            down.add(one.channel)
             again = now + min(3600.0, 30.0 * 2 ** (tries - 1))
             values = {
                 "state": "due" if tries < TRIES else "failed",
@@ -307,15 +312,15 @@ def waiting(engine: sa.Engine, now: float) -> bool:
         return c.execute(chosen.limit(1)).first() is not None
 
 
-def _sent(channels: Mapping[str, Any], one: Any, folder: Path) -> str:
+def _sent(channels: Mapping[str, Any], one: Any, folder: Path) -> tuple[str, str]:
+    """Why a delivery failed, "" where it did not, and what is to be known of one that was sent."""
     channel = channels.get(one.channel)
     if channel is None:
-        return f"the schedule has no channel {one.channel!r} any more"
+        return f"the schedule has no channel {one.channel!r} any more", ""
     try:
-        send(channel, json.loads(one.message), folder)
+        return "", send(channel, json.loads(one.message), folder)
     except WorkbenchError as error:
-        return str(error)
-    return ""
+        return str(error), ""
 
 
 def listed(engine: sa.Engine, *, all_of_them: bool = False) -> Sequence[Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +121,12 @@ def _wrong_file(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 _EXAMPLE = {"smtp": "smtp: mail.example.org:587", "from": "from: workbench@example.org"}
 
 
-def send(channel: Mapping[str, Any], message: Mapping[str, Any], folder: Path = Path()) -> None:
-    """Delivers a message (`subject`, `text`, and what else the receiver may sort by) to a channel.
+def send(channel: Mapping[str, Any], message: Mapping[str, Any], folder: Path = Path()) -> str:
+    """Delivers a message (`subject`, `text`, and what else the receiver may sort by) to a channel; gives back who of
+    several people will never get it and why, "" where all do.
 
     A file's path is relative to ``folder``. Raises WorkbenchError with a sentence without secrets when the other side
-    does not take it.
+    does not take it, or is not done after four times `TIMEOUT_S`.
     """
     hidden = []
     try:
@@ -132,7 +135,7 @@ def send(channel: Mapping[str, Any], message: Mapping[str, Any], folder: Path = 
         hidden = [str(told[k]) for k, v in channel.items() if isinstance(v, str) and v.startswith("secret:")]
         hidden += [str(v) for k, v in told["headers"].items() if str(channel["headers"][k]).startswith("secret:")]
         way = {"webhook": _webhook, "email": _email, "file": _file}
-        next(way[kind] for kind in KEYS if kind in channel)(told, message, folder)
+        return _in_time(next(way[kind] for kind in KEYS if kind in channel), told, message, folder)
     except WorkbenchError:
         raise
     except Exception as error:  # whatever a network or a server may answer is told, and tried again
@@ -142,7 +145,27 @@ def send(channel: Mapping[str, Any], message: Mapping[str, Any], folder: Path = 
         raise WorkbenchError(sentence[:500]) from None
 
 
-def _webhook(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> None:
+def _in_time(way: Callable[..., str], *told: Any) -> str:
+    """What a way of sending gives or raises; a sentence where it goes on and on, as with a server that says a word at a time."""
+    ended: list[str | BaseException] = []
+
+    def work() -> None:
+        try:
+            ended.append(way(*told))
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work, name="workbench-sending", daemon=True)
+    thread.start()
+    thread.join(4 * TIMEOUT_S)
+    if not ended:
+        raise WorkbenchError(f"the other side was not done after {4 * TIMEOUT_S:g} s")
+    if isinstance(ended[0], BaseException):
+        raise ended[0]
+    return ended[0]
+
+
+def _webhook(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> str:
     from urllib.error import HTTPError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -169,9 +192,10 @@ def _webhook(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path)
     except HTTPError as error:
         error.close()
         raise
+    return ""
 
 
-def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> None:
+def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -> str:
     import smtplib
     import ssl
     from email.message import EmailMessage
@@ -191,12 +215,20 @@ def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -
         )
     else:
         server = smtplib.SMTP(host, int(port), timeout=TIMEOUT_S)
-    with server:
+    try:
         if tls == "starttls":
             server.starttls(context=ssl.create_default_context())
         if told.get("user"):
             server.login(str(told["user"]), str(told.get("password") or ""))
-        server.send_message(letter)
+        refused = server.send_message(letter)
+        with suppress(OSError, smtplib.SMTPException):  # it has the letter, whatever it says to a farewell
+            server.quit()
+    finally:
+        server.close()
+    said = {one: f"{code} {text.decode(errors='replace')}" for one, (code, text) in refused.items()}
+    if any(code < 500 for code, _ in refused.values()):
+        raise WorkbenchError(f"not yet taken for some: {said}")  # again to all: one letter, by its id
+    return f"never taken for {said}" if said else ""
 
 
 def _tls(told: Mapping[str, Any]) -> str:
@@ -207,7 +239,7 @@ def _tls(told: Mapping[str, Any]) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def _file(told: Mapping[str, Any], message: Mapping[str, Any], folder: Path) -> None:
+def _file(told: Mapping[str, Any], message: Mapping[str, Any], folder: Path) -> str:
     path = folder / Path(str(told["file"])).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(dict(message), ensure_ascii=False) + "\n"
@@ -217,3 +249,4 @@ def _file(told: Mapping[str, Any], message: Mapping[str, Any], folder: Path) -> 
         os.fsync(handle)
     finally:
         os.close(handle)
+    return ""
