@@ -17,7 +17,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.runs.context import Run
-from workbench.runs.execute import Stop, new_folder, run_notebook, same_run
+from workbench.runs.execute import Stop, close_stale, new_folder, run_notebook, same_run
 from workbench.runs.notebooks import notebook_hash, read_cells
 from workbench.runs.parameters import declared
 from workbench.runs.records import find_run, latest_good, list_runs, read_record
@@ -142,7 +142,7 @@ def test_an_interrupted_run(book, cli, tmp_path, number):
     deaf = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(60)"
     process = cli("run", book("toy", stubborn, SLEEP.replace("time.sleep(60)", deaf)), "--runs", "runs", "--no-report")
     record = wait_for(lambda: sleeping(tmp_path / "runs"))
-    kernel, room = psutil.Process(record.told["kernel"]["pid"]), record.told["kernel"]["room"]
+    kernel, room = psutil.Process(record.told["kernel"]["pid"]), record.told["room"]
     children = kernel.children(recursive=True)
     assert children
     process.send_signal(number)
@@ -171,7 +171,24 @@ def test_a_killed_runner_is_closed_by_the_next_run(book, cli, tmp_path):
     assert killed.headline[0]["value"] == 500.0
     assert "process" not in killed.told
     wait_for(lambda: gone(record.told["kernel"]["pid"]))
-    assert not Path(record.told["kernel"]["room"]).exists()
+    assert not Path(record.told["room"]).exists()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_killed_while_its_kernel_begins_leaves_no_folder_of_sockets(book, cli, tmp_path, begun):
+    """Its name is in the record before there is a folder, so the next run finds it whenever the first one was killed."""
+    runs = tmp_path / "runs"
+    process = cli("run", book("toy", SLEEP), "--runs", "runs", "--no-report")
+    (found,) = wait_for(lambda: list(runs.glob("toy/.*.partial/run.json")))
+    room = Path(wait_for(lambda: json.loads(found.read_text()))["room"])
+    if begun:
+        wait_for(room.is_dir)
+    process.kill()
+    process.wait(10)
+    (closed,) = close_stale(runs / "toy")
+    assert closed.error["name"] == "killed"
+    assert "room" not in closed.told
+    assert not room.exists()
 
 
 def test_a_deadline(book, tmp_path, monkeypatch):

@@ -128,6 +128,7 @@ def run_notebook(
         "ended": None,
         "headline": [],
         "process": process(os.getpid()),
+        "room": kernels.room_name(),
         **({"again": again} if again else {}),
         **({"scheduled": told_by} if (told_by := scheduled(os.environ)) else {}),
     }
@@ -136,7 +137,7 @@ def run_notebook(
 
     def body() -> None:
         try:
-            _execute(notebook, folder, given, work, stop, bar)
+            _execute(notebook, folder, given, work, stop, bar, told["room"])
         except BaseException as error:  # kept, and told by the main thread
             work.error = error
             if not stop.reason:  # else the main thread does it, when the kernel is gone
@@ -202,7 +203,7 @@ def close_stale(parent: Path) -> list[Record]:
             continue
         if alive(told.get("kernel")):
             kernels.end_group(int(told["kernel"]["pid"]))
-        kernels.remove_room(str((told.get("kernel") or {}).get("room", "")))
+        kernels.remove_room(str(told.get("room", "")))
         cell = stopped_cell(folder)
         told.update(kernel_told(folder))
         told.update(
@@ -229,10 +230,12 @@ def package_version() -> str:
         return str(getattr(__import__("workbench"), "__version__", "0"))
 
 
-def _execute(notebook: Path, folder: Path, given: Mapping[str, Any], work: Work, stop: Stop, bar: bool) -> None:
+def _execute(
+    notebook: Path, folder: Path, given: Mapping[str, Any], work: Work, stop: Stop, bar: bool, room: str
+) -> None:
     if stop.reason:
         raise InterruptedError(stop.message)
-    work.kernel = kernels.start({**os.environ, "WORKBENCH_RUN": str(folder.resolve())})
+    work.kernel = kernels.start({**os.environ, "WORKBENCH_RUN": str(folder.resolve())}, room)
     try:
         kernels.execute(work.kernel, notebook, folder / "notebook.ipynb", dict(given), bar)
     finally:
@@ -263,7 +266,7 @@ def _watch(
         thread.join(0.1)
         if work.kernel is not None and not noted:
             noted = True
-            told["kernel"] = {**process(work.kernel.pid), "room": work.kernel.room}
+            told["kernel"] = process(work.kernel.pid)
             with suppress(OSError):
                 write_json(folder / "run.json", told)
         if deadline is not None and time.monotonic() > deadline:
@@ -334,7 +337,7 @@ def _finish(folder: Path, told: dict[str, Any]) -> Record:
 
     for name in (RESERVE, KERNEL_FILE):
         (folder / name).unlink(missing_ok=True)
-    told = {key: value for key, value in told.items() if key not in ("process", "kernel")}
+    told = {key: value for key, value in told.items() if key not in ("process", "kernel", "room")}
     told |= lineage.of_run(folder, told, lineage.events_file(folder.parent.parent))
     write_json(folder / "run.json", told)
     final = folder.with_name(plain_name(folder))

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from workbench.runs import warm
@@ -37,8 +38,13 @@ class Kernel:
     forked: bool = False  # from the warm parent
 
 
-def start(environment: dict[str, str]) -> Kernel:
-    """A kernel of this environment, starting; it is ready when papermill has waited for it.
+def room_name() -> str:
+    """The folder that a kernel's sockets will have: a name first, so that it can be written down before there is a folder."""
+    return f"{tempfile.gettempdir()}/{ROOM}{token_hex(6)}"
+
+
+def start(environment: dict[str, str], room: str) -> Kernel:
+    """A kernel of this environment, starting, its sockets in the new folder `room`; it is ready when papermill has waited.
 
     With WORKBENCH_WARM in the environment it is forked from the warm parent, where there is one (see `warm`).
     """
@@ -52,11 +58,15 @@ def start(environment: dict[str, str]) -> Kernel:
     if environment.get(warm.VARIABLE, "") not in ("", "0"):
         manager._kernel_spec = KernelSpec(argv=warm.command(), display_name=warm.NAME, language="python")
     manager.context.setsockopt(zmq.RECONNECT_IVL, 10)  # ms between two looks whether the kernel listens already
-    room = tempfile.mkdtemp(prefix=ROOM)
+    os.mkdir(room, 0o700)
     manager.connection_file = f"{room}/k.json"
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
         manager.transport, manager.ip = "ipc", f"{room}/k"
-    run_sync(manager.start_kernel)(env=environment, extra_arguments=["--HistoryManager.hist_file=:memory:"])
+    try:
+        run_sync(manager.start_kernel)(env=environment, extra_arguments=["--HistoryManager.hist_file=:memory:"])
+    except BaseException:
+        remove_room(room)
+        raise
     provisioner: Any = manager.provisioner
     kernel = Kernel(manager, int(provisioner.pid), room)
     _keep_clients(kernel)
