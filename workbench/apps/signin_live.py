@@ -137,10 +137,7 @@ def guard(application: Any, hosts: Callable[[str], bool], pages: LivePages) -> N
             self.request.headers.pop("Bokeh-Session-Id", None)
 
         async def get(self, *arguments: Any, **more: Any) -> None:
-            notebook, run = (
-                more.get("notebook", ""),
-                more.get("run"),
-            )  # decoded, and looked up among the names there are
+            notebook, run = more.get("notebook", ""), more.get("run")
             reader, host = who(self), self.request.headers.get("Host", "")
             may = reader is not None and reader.may("viewer", notebook) and hosts(host)
             start = pages.start(notebook, run, self.request.arguments) if may else None
