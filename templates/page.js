@@ -38,8 +38,41 @@
       if (node.name === "Toolbar") node.attributes = Object.assign(node.attributes || {}, { autohide: true, logo: null, active_scroll: null });
       if (touch && node.name === "Toolbar") node.attributes.active_drag = null; // a finger scrolls the page
       if (touch && node.name === "Figure") node.attributes.toolbar_location = null;
+      if (node.name === "Legend" && Array.isArray(node.attributes.location)) node.attributes.location = "top_left"; // beside the plot, not touching it
+      if (node.name === "DocumentConfig") node.attributes = Object.assign(node.attributes || {}, { notifications: null }); // of a connection
     }
     for (const value of Object.values(node)) if (value !== null && typeof value === "object") dress(value, c);
+  }
+  const phone = window.matchMedia("(max-width: 40rem)");
+  function labels(legend) { // of a legend that can stand below its plot, else none
+    const words = ((legend.attributes || {}).items || []).map((item) => ((item.attributes || {}).label || {}).value);
+    return legend.name === "Legend" && legend.attributes.visible !== false && words.every((word) => typeof word === "string") ? words : [];
+  }
+  function fold(node, width) { // for a phone: legends below their plot, as workbench/apps/snapshot.py counts on, and titles on several lines
+    if (Array.isArray(node)) { for (const item of node) fold(item, width); return; }
+    if (node === null || typeof node !== "object") return;
+    const told = node.attributes;
+    if (node.name === "Figure" && told) {
+      for (const side of ["right", "center"]) for (const legend of told[side] || []) {
+        const words = labels(legend);
+        if (!words.length) continue;
+        const columns = Math.max(1, Math.min(3, Math.floor(300 / (36 + 7 * Math.max(...words.map((word) => word.length))))));
+        Object.assign(legend.attributes, { orientation: "horizontal", ncols: columns, location: "left", margin: 0, padding: 4, label_text_font_size: "11px", spacing: 8, label_text_line_height: 1 });
+        told[side] = told[side].filter((one) => one !== legend);
+        told.below = (told.below || []).concat([legend]);
+        told.height = (told.height || 300) + Math.ceil(words.length / columns) * 22 + 12;
+      }
+    }
+    if (node.name === "Title" && told && typeof told.text === "string") told.text = lines(told.text, Math.floor((width - 60) / 7.5));
+    for (const value of Object.values(node)) if (value !== null && typeof value === "object") fold(value, width);
+  }
+  function lines(words, most) {
+    const found = [""];
+    for (const word of words.split(" ")) {
+      const longer = found[found.length - 1] ? found[found.length - 1] + " " + word : word;
+      if (longer.length > most && found[found.length - 1]) found.push(word); else found[found.length - 1] = longer;
+    }
+    return found.join("\n");
   }
   function redress() { // documents already on the page, after a change of colours
     if (!window.Bokeh) return;
@@ -96,6 +129,7 @@
       const plot = slot.querySelector(".plot"), item = stored[key];
       plot.id = "wb-plot-" + key;
       dress(item.doc, inks());
+      if (phone.matches) fold(item.doc, plot.clientWidth);
       try {
         await window.Bokeh.embed.embed_item(Object.assign(item, { target_id: plot.id }), plot.id);
         frames().then(() => drawn(slot));
@@ -146,6 +180,16 @@
       const draw = () => { if (fold.open) pictures("wb-notebook"); };
       fold.addEventListener("toggle", draw);
       draw();
+    }
+    for (const field of document.querySelectorAll("[data-finds]")) { // rows of the table below that have all of the words
+      const place = field.closest(".find"), table = place.nextElementSibling, said = place.querySelector("[role=status]");
+      const rows = Array.from(table.querySelectorAll("tbody tr"), (row) => [row, row.textContent.toLowerCase()]);
+      field.addEventListener("input", () => {
+        table.style.minHeight = table.style.minHeight || table.offsetHeight + "px"; // what is below stays where it is
+        const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+        const kept = rows.filter(([row, words]) => !(row.hidden = !wanted.every((word) => words.includes(word))));
+        said.textContent = wanted.length ? kept.length + " of " + rows.length + " rows" : "";
+      });
     }
     for (const link of document.querySelectorAll("a[data-opens]")) {
       const words = link.textContent;

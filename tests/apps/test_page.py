@@ -155,6 +155,15 @@ def test_posters_show_the_marks(view, wanted):
     assert wanted in poster(snapshot.drawing(view()))
 
 
+def test_a_legend_beside_its_plot_needs_no_width_but_rows_below_it_on_a_phone():
+    lines = [hv.Curve([1, 2], label=name) for name in ("p50", "p90", "p99", "objective 10 s")]
+    beside = hv.Overlay(lines).opts(legend_position="right", height=300)
+    assert snapshot.size(snapshot.drawing(beside)) == {"height": 300, "width": 0, "legend": 2 * 22 + 12}
+    assert snapshot.size(snapshot.drawing(hv.Curve([1, 2]).opts(height=300)))["legend"] == 0
+    rows = snapshot.size(snapshot.drawing(hv.Layout([beside, beside]).cols(1)))
+    assert rows["legend"] == 2 * (2 * 22 + 12)
+
+
 def test_a_layout_is_as_high_as_its_rows():
     layout = hv.Layout([curve(), curve()]).cols(1)
     assert 480 <= snapshot.height(snapshot.drawing(layout)) <= 540

@@ -37,13 +37,9 @@ def _run_all(folder: Path) -> None:
     from workbench.apps.report import write_report
     from workbench.runs.execute import run_notebook
 
-    for name in NAMES:
-        record = run_notebook(
-            ROOT / "notebooks" / f"{name}.ipynb",
-            {"table": "tables/requests"},
-            folder / "runs",
-            report=write_report,
-        )
+    for name in (*NAMES, "returns"):
+        given = {"table": "tables/requests"} if name != "returns" else {"draws": 500}
+        record = run_notebook(ROOT / "notebooks" / f"{name}.ipynb", given, folder / "runs", report=write_report)
         assert record.status == "good", record.error
         assert record.told["report"] == "good", record.told.get("report_message")
 
@@ -112,6 +108,64 @@ def test_each_selector_and_slider_of_any_two_spans_changes_its_picture(browser, 
                 timeout=10_000,
             )
             page.wait_for_timeout(500)  # the answer may come in two parts
+        seen.clean()
+
+
+ANSWERS = """() => document.querySelector(".cards").innerText
+    + Array.from(document.querySelectorAll(".section"), (section) => section.innerText).join()"""
+
+
+def test_each_slider_of_returns_changes_the_answer(browser, real):
+    """As a hand does it: an arrow key on each slider, one after the other, and no answer is like the one before."""
+    with opened(browser, f"{real.url}/live/returns") as seen:
+        page = seen.ready()
+        names = page.eval_on_selector_all("[data-moves]", "all => all.map((one) => one.dataset.moves)")
+        assert set(names) >= {"accepted", "months", "value_usd", "gpu_hour_usd"}
+        answers = [page.evaluate(ANSWERS)]
+        for name in names:
+            slider = page.locator(f"[data-moves={name}]")
+            high = slider.evaluate("(one) => one.value === one.max")
+            before = page.input_value(f"[name={name}]")
+            slider.press("ArrowLeft" if high else "ArrowRight")
+            now = page.input_value(f"[name={name}]")
+            assert now != before, name
+            page.wait_for_url(f"**{name}={now}*", timeout=60_000)
+            seen.ready()
+            assert page.input_value(f"[name={name}]") == now
+            answers.append(page.evaluate(ANSWERS))
+            assert answers[-1] != answers[-2], name
+        assert all(page.evaluate(BLANK))
+        seen.clean()
+
+
+def test_on_a_phone_legends_stand_below_and_nothing_moves(browser, real):
+    with opened(browser, f"{real.url}/drift/", PHONE) as seen:
+        page = seen.page
+        folded = page.locator(".picture[style*='--legend']")
+        assert folded.count() >= 3
+        before = page.evaluate("document.documentElement.scrollHeight")
+        seen.ready()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollHeight") == before
+        assert folded.evaluate_all("all => all.map((one) => one.scrollWidth <= one.clientWidth)").count(True) >= 3
+        seen.clean()
+
+
+def test_rows_of_a_long_table_are_found_by_a_word(browser, real):
+    with opened(browser, f"{real.url}/drift/") as seen:
+        page = seen.ready()
+        section = page.locator("section", has=page.locator("[data-finds]")).last
+        rows, said = section.locator("tbody tr"), section.locator("[role=status]")
+        every, height = rows.count(), page.evaluate("document.documentElement.scrollHeight")
+        page.get_by_label("Find a row").last.fill("Latency_S ks")
+        assert [row.inner_text().split()[0] for row in rows.all() if row.is_visible()] == ["latency_s"]
+        assert said.inner_text() == f"1 of {every} rows"
+        assert page.evaluate("document.documentElement.scrollHeight") == height
+        page.get_by_label("Find a row").last.fill("nothing like this")
+        assert said.inner_text() == f"0 of {every} rows"
+        page.get_by_label("Find a row").last.fill("")
+        assert all(row.is_visible() for row in rows.all())
+        assert said.inner_text() == ""
         seen.clean()
 
 

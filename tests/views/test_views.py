@@ -125,6 +125,30 @@ def test_a_map_draws_fifty_rows_and_says_how_many_there_are():
     assert len(figure.renderers[0].data_source.data["left"]) == 50
 
 
+def test_a_low_map_says_in_its_title_what_the_colour_means():
+    frame = cells()
+    short, long = (
+        drawn(maps.cells(frame, row="row", value="value", label=label, title="t"))[0]
+        for label in ("x", "distance above noise (0 to 1)")
+    )
+    assert (short.title.text, [bar.title for bar in short.right]) == ("t", ["x"])
+    assert long.title.text == "t; colour: distance above noise (0 to 1)"
+    assert not any(bar.title for bar in long.right)
+
+
+def test_two_constants_are_two_steps():
+    one = pd.DataFrame({"low": [5.0], "high": [5.0], "count": [100]})
+    other = one.assign(low=7.0, high=7.0)
+    for now, jump in ((other, 7.0), (one, 5.0)):
+        before, after = (
+            curve.data for curve in drift.numbers(one, now, "k", ("before", "now")) if "share" in curve.data
+        )
+        for curve, at in ((before, 5.0), (after, jump)):
+            assert list(curve["share"]) == [0.0, 100.0, 100.0]
+            assert curve["value"].iloc[1] == at
+            assert curve["value"].is_monotonic_increasing
+
+
 def test_a_map_without_windows_says_so():
     import holoviews as hv
 

@@ -173,9 +173,10 @@ def side_by_side(a: Snapshot | None, b: Snapshot | None) -> tuple[list[Json], Js
         known = [part for part in parts if part]
         height = max(int(part.get("height") or 0) for part in known)
         needs = max(int(part.get("width") or 0) for part in known)
+        legend = max(int(part.get("legend") or 0) for part in known)
         if not sections or sections[-1]["heading"] != heading:
             sections.append({"heading": heading, "pairs": []})
-        sections[-1]["pairs"].append({"sides": pair, "height": height, "width": needs})
+        sections[-1]["pairs"].append({"sides": pair, "height": height, "width": needs, "legend": legend})
     return sections, drawings, list(dict.fromkeys(notes))
 
 

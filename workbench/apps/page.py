@@ -185,11 +185,10 @@ def _picture(key: str, view: Any, views: dict[str, Any], models: dict[str, Any] 
     if models is None:
         return {"kind": "picture", "key": key, "height": _asked_height(view)}
     models[key] = snapshot.drawing(view)
-    size = {"height": snapshot.height(models[key]), "width": snapshot.needs(models[key])}
     return {
         "kind": "picture",
         "key": key,
-        **size,
+        **snapshot.size(models[key]),
         **({"answers": True} if hasattr(view, "traverse") and _answers(view) else {}),
     }
 
@@ -294,11 +293,10 @@ def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture that answers nobody: the JSON that a browser draws, its height and the width it needs in px."""
+    """A picture that answers nobody: the JSON that a browser draws and the room it takes, as `snapshot.size` says."""
 
     text: str
-    height: int
-    width: int
+    size: Json
 
 
 @dataclass(frozen=True)
@@ -359,14 +357,13 @@ def show(document: Any, told: Told) -> Any:
             for root in roots:
                 root.name = f"wb-{key}"
                 snapshot.settle(root)
-                placed[key].update(height=snapshot.height(root), width=snapshot.needs(root))
+                placed[key].update(snapshot.size(root))
         else:
             if key not in told.drawn:
                 model = snapshot.drawing(view)
-                size = snapshot.height(model), snapshot.needs(model)
-                told.drawn[key] = Drawn(shell.inline_json(snapshot.item(model)), *size)
-            drawn = told.drawn[key]
-            placed[key].update(height=drawn.height, width=drawn.width)
+                room = snapshot.size(model)
+                told.drawn[key] = Drawn(shell.inline_json(snapshot.item(model)), room)
+            placed[key].update(told.drawn[key].size)
     record = dict(run.record.told) if getattr(run, "record", None) is not None else {"status": "good"}
     record.update(headline=story["headline"], parameters=run.parameters)
     state = shell.state_of(record)

@@ -123,12 +123,13 @@ def settle(model: Any) -> None:
         toolbar.logo, toolbar.active_scroll, toolbar.autohide = None, None, True
 
 
+NARROW = 300  # px that a legend has for itself on a phone
 CONTROL = 60  # px of a slider or a choice with its label
 
 
-def height(model: Any) -> int:
-    """How many pixels high a drawn model will be: rows of a grid are added up."""
-    from bokeh.models import Spacer, Widget
+def height(model: Any, narrow: bool = False) -> int:
+    """How many pixels high a drawn model will be: rows of a grid are added up. `narrow`: on a phone, legends below."""
+    from bokeh.models import Plot, Spacer, Widget
 
     if isinstance(model, Spacer):
         return 0
@@ -138,12 +139,32 @@ def height(model: Any) -> int:
     if children and isinstance(children[0], (tuple, list)):  # a list once it has been stored
         rows: dict[int, int] = {}
         for child, row, *_ in children:
-            rows[row] = max(rows.get(row, 0), height(child))
+            rows[row] = max(rows.get(row, 0), height(child, narrow))
         return sum(rows.values()) + 30
     if children:
-        heights = [height(child) for child in children]
+        heights = [height(child, narrow) for child in children]
         return max(heights) if type(model).__name__ == "Row" else sum(heights)
-    return int(model.height or (getattr(model, "frame_height", None) or FALLBACK - 70) + 70)
+    own = int(model.height or (getattr(model, "frame_height", None) or FALLBACK - 70) + 70)
+    return own + (_legend(model) if narrow and isinstance(model, Plot) else 0)
+
+
+def _legend(plot: Any) -> int:
+    """How many pixels the legends of a plot need below it on a phone; as templates/page.js lays them out."""
+    from bokeh.models import Legend
+
+    found = 0
+    for legend in [one for one in (*plot.right, *plot.center) if isinstance(one, Legend) and one.visible]:
+        labels = [getattr(item.label, "value", None) for item in legend.items]
+        if labels and all(isinstance(label, str) for label in labels):
+            columns = max(1, min(3, NARROW // (36 + 7 * max(map(len, labels)))))
+            found += -(-len(labels) // columns) * 22 + 12
+    return found
+
+
+def size(model: Any) -> Json:
+    """How much room a drawn model takes: its `height`, the `width` it needs, what its legends add on a phone; in px."""
+    high = height(model)
+    return {"height": high, "width": needs(model), "legend": height(model, narrow=True) - high}
 
 
 def needs(model: Any) -> int:
@@ -156,7 +177,7 @@ def needs(model: Any) -> int:
         beside = [thing for thing in (*plot.left, *plot.right) if isinstance(thing, (ColorBar, Legend))]
         if any(len(label) > 10 for label in labels) or any(isinstance(thing, ColorBar) for thing in beside):
             widths.append(680)
-        elif beside:
+        elif beside and not _legend(plot):
             widths.append(520)
     return max(widths)
 

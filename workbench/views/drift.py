@@ -230,11 +230,16 @@ def numbers(reference: pd.DataFrame, current: pd.DataFrame, column: str, names: 
     sides = [side for side in (reference, current) if len(side) and side["count"].sum()]
     if len(sides) < 2:
         return maps.nothing(f"{column}: no values on one side")
-    curves, ladders = [], []
-    for side, name, colour in zip(sides, names, (look.TEXT, look.BAD), strict=True):
-        share = 100 * side["count"].cumsum() / side["count"].sum()
-        ladders.append((side["high"].to_numpy(), share.to_numpy()))
-        thin = _thin(side["high"].to_numpy(), share.to_numpy())
+    shares = [100 * side["count"].cumsum() / side["count"].sum() for side in sides]
+    ladders = [(side["high"].to_numpy(), share.to_numpy()) for side, share in zip(sides, shares, strict=True)]
+    left, right = _core(*ladders)
+    ends = pd.DataFrame({"value": [left]}), pd.DataFrame({"value": [right]})  # a constant is a step between them
+    curves = []
+    for ladder, name, colour in zip(ladders, names, (look.TEXT, look.BAD), strict=True):
+        thin = _thin(*ladder)
+        before = [ends[0].assign(share=0.0)] if thin["value"].iloc[0] > left else []
+        after = [ends[1].assign(share=thin["share"].iloc[-1])] if thin["value"].iloc[-1] < right else []
+        thin = pd.concat([*before, thin, *after], ignore_index=True)
         curves.append(
             hv.Curve(thin, "value", "share", label=name).opts(
                 color=colour,
@@ -250,7 +255,6 @@ def numbers(reference: pd.DataFrame, current: pd.DataFrame, column: str, names: 
         ["x", "y0", "x1", "y1"],
         label=f"widest gap {abs(high - low):.1f} points",
     ).opts(color=look.WARN, line_width=4)
-    left, right = _core(*ladders)
     label = f"{column} ({unit})" if unit else column
     return hv.Overlay([*curves, gap]).opts(
         **look.base(

@@ -10,6 +10,8 @@ import pandas as pd
 
 from workbench.views import look
 
+LETTER = 6.5  # px of a letter along a colour bar
+
 
 def spans(labels: Sequence[str]) -> pd.DataFrame:
     """Start and end of every window label as naive UTC times; the last one gets the usual length."""
@@ -65,6 +67,8 @@ def cells(
     low, high = limits or _limits(there["shown"], log)
     palette = look.ramp(colour)
     height = max(150, 95 + look.ROW * len(shown))
+    if LETTER * len(label) > height - 95:  # longer than the bar beside which it would stand
+        title, label = f"{title}; colour: {label}", ""
     made = hv.Rectangles(there, kdims=box, vdims=["shown", *extra]).opts(
         color="shown",
         cmap=palette,
