@@ -155,8 +155,9 @@ def _legend(plot: Any) -> int:
     found = 0
     for legend in [one for one in (*plot.right, *plot.center) if isinstance(one, Legend) and one.visible]:
         labels = [getattr(item.label, "value", None) for item in legend.items]
-        if labels and all(isinstance(label, str) for label in labels):
-            columns = max(1, min(3, NARROW // (36 + 7 * max(map(len, labels)))))
+        lengths = [len(label) for label in labels if isinstance(label, str)]
+        if lengths and len(lengths) == len(labels):
+            columns = max(1, min(3, NARROW // (36 + 7 * max(lengths))))
             found += -(-len(labels) // columns) * 22 + 12
     return found
 
