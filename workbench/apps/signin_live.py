@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +62,11 @@ def guarded(signin: SignIn | None) -> dict[str, Any]:
     }
     if signin is None:
         return told
-    return {**told, "sign_sessions": True, "secret_key": signin.key, "auth_provider": _provider(signin)}
+    way = hmac.new(
+        signin.key, b"to a provider and back", "sha256"
+    ).hexdigest()  # what is signed there is good for no session
+    signed = {"secret_key": signin.key, "cookie_secret": way}
+    return {**told, **signed, "sign_sessions": True, "auth_provider": _provider(signin)}
 
 
 def _provider(signin: SignIn) -> Any:

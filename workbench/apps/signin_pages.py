@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import secrets
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
@@ -144,6 +148,7 @@ def oauth_handler(signin: SignIn) -> type:
 
     class Provider(base):  # type: ignore[misc]
         _login_endpoint = f"{ROOM}/oauth"
+        claims: Mapping[str, Any] = MappingProxyType({})  # what the provider told of whoever signs in
 
         @property
         def _redirect_uri(self) -> str:
@@ -155,16 +160,20 @@ def oauth_handler(signin: SignIn) -> type:
             )
 
         def set_secure_cookie(self, name: str, value: Any, expires_days: float | None = 1, **more: Any) -> None:
+            if name == "id_token":
+                self.claims = _claims(value)
             if name.startswith("panel-oauth-"):  # the state and the verifier; tokens and names are kept nowhere
                 options = {**cookie_options(self.request, prefix_of(self)), "path": "/"}
                 self.set_signed_cookie(name, value, expires_days=1 / 96, **options)
+
+        def get_state_cookie(self) -> Any:
+            """What the answer's state must be: nothing will do where this browser was not on its way to the provider."""
+            return super().get_state_cookie() or secrets.token_hex(16)
 
         def get_state(self) -> Any:
             from panel.auth import _serialize_state
 
             asked = safe_next(self.get_argument("next", ""), prefix_of(self))
-            import secrets
-
             return _serialize_state({"state_id": secrets.token_hex(16), "next_url": asked})
 
         async def get_authenticated_user(self, *arguments: Any, code: Any = None, **more: Any) -> Any:
@@ -174,6 +183,8 @@ def oauth_handler(signin: SignIn) -> type:
             user = signin.user(str(name), oauth=True) if name else None
             address = self.request.remote_ip or ""
             why = {} if user else {"why": "not a user of this site"}
+            if "@" in str(name) and str(self.claims.get("email_verified", True)).lower() == "false":
+                user, why = None, {"why": "the provider has not verified this address"}
             signin.audit.tell(
                 "sign-in", user=str(name or ""), address=address, good=user is not None, way=signin.oauth, **why
             )
@@ -199,6 +210,19 @@ def oauth_handler(signin: SignIn) -> type:
             self.finish(prefixed(missing("Not signed in", words if status_code == 403 else failed), prefix_of(self)))
 
     return Provider
+
+
+def _claims(token: Any) -> dict[str, Any]:
+    """What Panel's `id_token` says, a JWT or a base64 of JSON; it came from the provider itself."""
+    from base64 import urlsafe_b64decode
+
+    words = token.decode() if isinstance(token, bytes) else str(token)
+    part = words.split(".")[1] if words.count(".") == 2 else words
+    try:
+        told = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def bar(reader: Reader, token: str) -> str:
