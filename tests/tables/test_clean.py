@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from workbench.clusters import Workers, cluster
 from workbench.errors import WorkbenchError
-from workbench.tables import clean_spool, redact
+from workbench.tables import clean_rows, clean_spool, redact
 from workbench.tables.clean import Step, each, flow
 from workbench.tables.clean_rows import join, outliers, sessions, unique
 from workbench.tables.clean_steps import redact as redact_step
@@ -154,7 +154,16 @@ def test_rows_that_wait_on_disk_come_back_the_same(seed, rows, cut):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(clean_spool, "HELD_BYTES", 1)
             patch.setattr(clean_spool, "HELD_ROWS", 3)
+            patch.setattr(clean_rows, "LARGE", 4)
             assert ran(step, *parts)[0].equals(held)
+
+
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=40))
+def test_a_median_that_is_not_held_is_the_median(values):
+    found = np.array(values, float)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clean_spool, "HELD_ROWS", 0)
+        assert clean_spool.median(lambda: iter(np.array_split(found, 3))) == np.median(found)
 
 
 def test_sessions_end_with_a_pause():

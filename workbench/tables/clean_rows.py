@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables.clean import Notes, Step, each, mask, needed, put
-from workbench.tables.clean_spool import FACTOR, Marks, Spool, hashes_of, repeats, runs
+from workbench.tables.clean_spool import FACTOR, Marks, Numbers, Spool, hashes_of, median, repeats, runs
 
 LEAST, WORST = np.int64(-(2**63)), np.int64(-(2**63) + 1)  # ranks of a missing value and of NaN
+LARGE = 1 << 19  # rows of a share that are looked at together
 SPREAD = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 
 
@@ -48,7 +51,10 @@ def unique(key: str | Sequence[str], *, winner: str = "first") -> Step:
                 rank = _rank(rows[column]) if ranks is None else ranks[row]
                 rank = np.where((rank > WORST) & (how == "smallest"), ~rank, rank)
             marks.add(*(one[~absent] for one in (first, second, rank, row)))
-        for rows, (lost,) in spool.with_numbers(repeats(spool, marks)):
+        gone = Numbers(bool)
+        for again in repeats(marks):
+            gone.put(again, True)
+        for rows, (lost,) in spool.with_numbers(gone):
             notes.count.dropped += int(lost.sum())
             yield rows.filter(pa.array(~lost)) if lost.any() else rows
 
@@ -107,7 +113,7 @@ def sessions(by: str | Sequence[str], time: str, *, gap_s: float = 1800.0, name:
             row = np.arange(spool.rows, spool.rows + rows.num_rows)
             marks.add(*(one[~absent] for one in (first, second, np.asarray(at.fill_null(0)), row)))
             spool.put(rows)
-        number = spool.numbers(np.int64)
+        number = Numbers(np.int64)
         for part in marks.shares():
             part = part[np.lexsort((part[:, 2], part[:, 1], part[:, 0]))]
             new = runs(part[:, 0], part[:, 1])
@@ -115,7 +121,7 @@ def sessions(by: str | Sequence[str], time: str, *, gap_s: float = 1800.0, name:
             heads = part[new]
             names = (heads[:, 0].view(np.uint64) ^ (heads[:, 2].view(np.uint64) * FACTOR)) * FACTOR
             names = (names ^ heads[:, 1].view(np.uint64)) >> np.uint64(1)
-            number[part[:, 3]] = np.maximum(names.view(np.int64), 1)[np.cumsum(new) - 1]
+            number.put(part[:, 3], np.maximum(names.view(np.int64), 1)[np.cumsum(new) - 1])
             notes.count.changed += len(part)
         for rows, (mine,) in spool.with_numbers(number):
             yield put(rows, {name: pa.array(mine, mask=mine == 0)})
@@ -190,7 +196,7 @@ def outliers(columns: Sequence[str], *, k: float = 8.0, by: str = "") -> Step:
 
     Robust: 1.4826 x the median absolute deviation (Hampel 1974), of each group of `by` by itself where it is given. Nothing
     is dropped. Where more than half of the values are equal the deviation is 0 and nothing is flagged. NaN is no outlier. Rows
-    wait on disk until the last came; memory: 24 bytes a row of the largest group.
+    wait on disk until the last came; a large group is gone through several times and not held.
     """
 
     def work(tables: Iterator[pa.Table], notes: Notes) -> Iterator[pa.Table]:
@@ -203,7 +209,7 @@ def outliers(columns: Sequence[str], *, k: float = 8.0, by: str = "") -> Step:
                 values = np.asarray(rows[name].cast(pa.float64()).fill_null(np.nan))
                 marks[name].add(*(one[~np.isnan(values)] for one in (group, values, row)))
             spool.put(rows)
-        far = [_far(spool, marks[name], k) for name in columns]
+        far = [_far(marks[name], k) for name in columns]
         for rows, mine in spool.with_numbers(*far):
             notes.count.flagged += int(np.any(mine, axis=0).sum()) if mine else 0
             yield put(rows, {f"{name}_outlier": pa.array(one) for name, one in zip(columns, mine, strict=True)})
@@ -213,15 +219,51 @@ def outliers(columns: Sequence[str], *, k: float = 8.0, by: str = "") -> Step:
     )
 
 
-def _far(spool: Spool, marks: Marks, k: float) -> Any:
+def _far(marks: Marks, k: float) -> Numbers:
     """Whether a row's value lies more than k robust deviations from the median of its group; infinite ones do."""
-    far = spool.numbers(bool)
-    for part in marks.shares():
-        part = part[np.argsort(part[:, 0], kind="stable")]
-        for mine in np.split(part, np.flatnonzero(runs(part[:, 0]))[1:]):
-            values = np.ascontiguousarray(mine[:, 1]).view(np.float64)
-            finite = values[np.isfinite(values)]
-            middle = np.median(finite) if len(finite) else 0.0
-            spread = SPREAD * np.median(np.abs(finite - middle)) if len(finite) else 0.0
-            far[mine[:, 2]] = np.isinf(values) | ((np.abs(values - middle) > k * spread) & (spread > 0))
+    far = Numbers(bool)
+    for size, chunks in marks.parts():
+        if size <= LARGE:
+            _flag_each(far, np.concatenate([np.zeros((0, 3), np.int64), *chunks()]), k)
+            continue
+        counts: Counter[int] = Counter()
+        for part in chunks():
+            counts.update(dict(zip(*(one.tolist() for one in np.unique(part[:, 0], return_counts=True)), strict=True)))
+        some: list[int] = []
+        for group, many in counts.items():
+            if many > LARGE:
+                _flag(far, partial(_of_groups, chunks, [group]), k)
+                continue
+            if sum(counts[one] for one in some) + many > LARGE:
+                _flag_each(far, np.concatenate(list(_of_groups(chunks, some))), k)
+                some = []
+            some.append(group)
+        if some:
+            _flag_each(far, np.concatenate(list(_of_groups(chunks, some))), k)
     return far
+
+
+def _of_groups(chunks: Callable[[], Iterator[Any]], groups: Sequence[int]) -> Iterator[Any]:
+    for one in chunks():
+        yield one[np.isin(one[:, 0], groups)]
+
+
+def _flag_each(far: Numbers, part: Any, k: float) -> None:
+    part = part[np.argsort(part[:, 0], kind="stable")]
+    for mine in np.split(part, np.flatnonzero(runs(part[:, 0]))[1:]):
+        _flag(far, partial(iter, [mine]), k)
+
+
+def _flag(far: Numbers, chunks: Callable[[], Iterator[Any]], k: float) -> None:
+    def finite(middle: float = 0.0, away: bool = False) -> Iterator[Any]:
+        for one in chunks():
+            values = np.ascontiguousarray(one[:, 1]).view(np.float64)
+            values = values[np.isfinite(values)]
+            yield np.abs(values - middle) if away else values
+
+    middle = median(finite)
+    spread = SPREAD * median(lambda: finite(middle, True))
+    for one in chunks():
+        values = np.ascontiguousarray(one[:, 1]).view(np.float64)
+        out = np.isinf(values) | ((np.abs(values - middle) > k * spread) & (spread > 0))
+        far.put(one[out, 2], True)

@@ -10,7 +10,8 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,20 +70,65 @@ class Spool:
                     yield pa.Table.from_batches([batch])
         yield from self.held
 
-    def numbers(self, kind: Any) -> Values:
-        """One number for each row, 0 at first; on disk where there are many."""
-        if self.rows <= HELD_ROWS:
-            return np.zeros(self.rows, kind)
-        self.folder = self.folder or folder_of(self)
-        path = os.path.join(self.folder, f"{len(os.listdir(self.folder)):06d}.numbers")
-        return np.memmap(path, kind, "w+", shape=(self.rows,))
-
-    def with_numbers(self, *numbers: Values) -> Iterator[tuple[pa.Table, list[Values]]]:
+    def with_numbers(self, *numbers: Numbers) -> Iterator[tuple[pa.Table, list[Values]]]:
         """The tables again, each with its part of the numbers."""
         start = 0
         for rows in self:
-            yield rows, [np.array(one[start : start + rows.num_rows]) for one in numbers]
+            yield rows, [one.between(start, start + rows.num_rows) for one in numbers]
             start += rows.num_rows
+
+
+class Numbers:
+    """A number for each row, `usual` where none was put; of several the least. They are put in any order, told from the first
+    row on, and lie on disk by blocks of rows where there are many."""
+
+    def __init__(self, kind: Any, usual: int = 0) -> None:
+        self.kind, self.usual, self.rows = kind, usual, 0
+        self.held: list[Values] = []
+        self.folder = ""
+        self.block, self.told = -1, np.zeros((0, 2), np.int64)
+
+    def put(self, rows: Values, values: Any) -> None:
+        if not len(rows):
+            return
+        block = np.empty((len(rows), 2), np.int64)
+        block[:, 0], block[:, 1] = rows, values
+        self.held.append(block)
+        self.rows += len(rows)
+        if self.rows > HELD_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        self.folder = self.folder or folder_of(self)
+        block = np.concatenate(self.held)
+        at = block[:, 0] // HELD_ROWS
+        order = np.argsort(at, kind="stable")
+        for part in np.split(block[order], np.flatnonzero(np.diff(at[order])) + 1):
+            with open(os.path.join(self.folder, str(part[0, 0] // HELD_ROWS)), "ab") as file:
+                file.write(part.tobytes())
+        self.held, self.rows = [], 0
+
+    def between(self, start: int, stop: int) -> Values:
+        """The numbers of the rows from start to stop."""
+        out = np.full(stop - start, self.usual, self.kind)
+        for k in range(start // HELD_ROWS, -(-stop // HELD_ROWS)):
+            if k != self.block:
+                self.block, self.told = k, self._of(k)
+            low, high = np.searchsorted(self.told[:, 0], (start, stop))
+            out[self.told[low:high, 0] - start] = self.told[low:high, 1]
+        return out
+
+    def _of(self, k: int) -> Values:
+        """What was put of a block of rows: by row, and the least last."""
+        if self.folder and self.held:
+            self._write()
+        if self.folder:
+            path = os.path.join(self.folder, str(k))
+            part = np.fromfile(path, np.int64).reshape(-1, 2) if os.path.exists(path) else np.zeros((0, 2), np.int64)
+        else:
+            part = np.concatenate([np.zeros((0, 2), np.int64), *self.held])
+            part = part[part[:, 0] // HELD_ROWS == k]
+        return part[np.lexsort((-part[:, 1], part[:, 0]))]
 
 
 class Marks:
@@ -113,16 +159,27 @@ class Marks:
 
     def shares(self) -> Iterator[Values]:
         """The rows of numbers, all that have one hash together."""
+        for size, chunks in self.parts():
+            if size:
+                yield np.concatenate(list(chunks()))
+
+    def parts(self) -> Iterator[tuple[int, Callable[[], Iterator[Values]]]]:
+        """The same, as the number of rows of a share and a function that gives them in chunks."""
         if not self.folder:
-            if self.held:
-                yield np.concatenate(self.held)
+            held = self.held
+            yield self.rows, lambda: iter(held)
             return
         if self.held:
             self._write()
         for k in range(SHARES):
-            part = np.fromfile(os.path.join(self.folder, str(k)), np.int64).reshape(-1, self.width)
-            if len(part):
-                yield part
+            path = os.path.join(self.folder, str(k))
+            yield os.path.getsize(path) // (8 * self.width), partial(_chunks, path, self.width)
+
+
+def _chunks(path: str, width: int) -> Iterator[Values]:
+    with open(path, "rb") as file:
+        while len(part := np.fromfile(file, np.int64, HELD_ROWS // 2 * width or width)):
+            yield part.reshape(-1, width)
 
 
 def hashes_of(rows: pa.Table, keys: Sequence[str]) -> tuple[Values, Values, Values]:
@@ -175,11 +232,50 @@ def runs(*columns: Values) -> Values:
     return new
 
 
-def repeats(spool: Spool, marks: Marks) -> Values:
-    """Whether a row repeats another of its key that wins: of (hash, hash, rank, row) the largest rank, then the first row."""
-    lost = spool.numbers(bool)
+def repeats(marks: Marks) -> Iterator[Values]:
+    """The rows that repeat another of their key that wins: of (hash, hash, rank, row) the largest rank, then the first row."""
     for part in marks.shares():
         order = np.lexsort((part[:, 3], ~part[:, 2], part[:, 1], part[:, 0]))
         part = part[order]
-        lost[part[~runs(part[:, 0], part[:, 1]), 3]] = True
-    return lost
+        yield part[~runs(part[:, 0], part[:, 1]), 3]
+
+
+def median(chunks: Callable[[], Iterator[Values]]) -> float:
+    """The median of finite numbers that are given in chunks, several times, and never held: 0 of none.
+
+    >>> median(lambda: iter([np.array([5.0, -1.0]), np.array([2.0, 4.0])]))
+    3.0
+    """
+    held: list[Values] = []
+    size = 0
+    for one in chunks():
+        size += len(one)
+        held = [*held, one] if size <= HELD_ROWS else []
+    if size <= HELD_ROWS:
+        return float(np.median(np.concatenate(held))) if size else 0.0
+    low = _nth(chunks, (size - 1) // 2)
+    if size % 2:
+        return low
+    upto = sum(int((one <= low).sum()) for one in chunks())
+    high = low if upto > size // 2 else min(one[one > low].min(initial=np.inf) for one in chunks())
+    return float(np.mean([low, high]))
+
+
+def _nth(chunks: Callable[[], Iterator[Values]], rank: int) -> float:
+    """The number of a rank, from 0 on, found 16 bits at a time: numbers are in the order of their bits, turned where negative."""
+    found = 0
+    for shift in (48, 32, 16, 0):
+        counts = np.zeros(1 << 16, np.int64)
+        for one in chunks():
+            bits = (one + 0.0).view(np.int64)
+            keys = (bits ^ ((bits >> 63) & np.int64(2**63 - 1))).view(np.uint64) ^ np.uint64(1 << 63)
+            if shift < 48:
+                keys = keys[keys >> np.uint64(shift + 16) == found]
+            counts += np.bincount((keys >> np.uint64(shift)).astype(np.int64) & 0xFFFF, minlength=1 << 16)
+        ends = np.cumsum(counts)
+        digit = int(np.searchsorted(ends, rank, "right"))
+        rank -= int(ends[digit - 1]) if digit else 0
+        found = found << 16 | digit
+    key = np.array([found], np.uint64) ^ np.uint64(1 << 63)
+    bits = key.view(np.int64)
+    return float((bits ^ ((bits >> 63) & np.int64(2**63 - 1))).view(np.float64)[0])

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables.clean import Notes, Refused, Step, Values, mask
-from workbench.tables.clean_spool import Marks, Spool, hashes_of, repeats
+from workbench.tables.clean_spool import Marks, Numbers, Spool, hashes_of, repeats
 from workbench.tables.contract_file import Written, read
 from workbench.tables.kinds import kind_of
 
@@ -24,7 +24,7 @@ ACTIONS = ("quarantine", "stop", "report")
 COLUMN = ["type", "nullable", "range", "allowed", "regex", "unique", "max_null_share", "on_breach"]
 TOP = ["table", "on_breach", "extra", "columns", "unique", "freshness", "rows"]
 BY_ROW = ("nullable", "range", "allowed", "regex")
-KEPT = np.int16(2**15 - 1)
+KEPT = 2**15 - 1
 KINDS = ("integer", "number", "time", "boolean", "text")
 
 
@@ -161,7 +161,8 @@ def check(table: pa.Table, contract: Contract, *, now: datetime | None = None) -
     Raises ContractBroken, with the file and line of each, where a rule that says "stop" is broken; no row is lost by it:
     nothing was written.
     """
-    _spool, which, breaches = _judged([table], contract, now)
+    _spool, numbers, breaches = _judged([table], contract, now)
+    which = numbers.between(0, table.num_rows)
     refused = [
         Refused("contract", words, table.filter(pa.array(which == k)))
         for k, words in enumerate(one.words for one in contract.rules)
@@ -190,7 +191,9 @@ def keeps(contract: Contract, *, now: datetime | None = None, breaches: list[Bre
     return Step("contract", f"{len(contract.rules)} promises of {Path(contract.path).name}", work)
 
 
-def _judged(tables: Iterable[pa.Table], contract: Contract, now: datetime | None) -> tuple[Spool, Values, list[Breach]]:
+def _judged(
+    tables: Iterable[pa.Table], contract: Contract, now: datetime | None
+) -> tuple[Spool, Numbers, list[Breach]]:
     """The rows, the promise for which each is set aside (KEPT for none; the first that it breaks), and all breaches."""
     rules, spool = contract.rules, Spool()
     counts = [0] * len(rules)
@@ -198,9 +201,8 @@ def _judged(tables: Iterable[pa.Table], contract: Contract, now: datetime | None
     nulls: Counter[str] = Counter()
     newest: dict[str, datetime] = {}
     marks = {k: Marks(4) for k, rule in enumerate(rules) if rule.kind == "unique"}
-    parts: list[Values] = [np.zeros(0, np.int16)]
+    which = Numbers(np.int16, KEPT)
     for rows in tables:
-        which = np.full(rows.num_rows, KEPT)
         for k, rule in enumerate(rules):
             if found := _of_schema(rule, rows.schema):
                 told[k] = found
@@ -221,15 +223,13 @@ def _judged(tables: Iterable[pa.Table], contract: Contract, now: datetime | None
                 broken = _rows(rule, rows[rule.columns[0]])
                 counts[k] += int(broken.sum())
                 if rule.action == "quarantine":
-                    which[broken] = np.minimum(which[broken], k)
-        parts.append(which)
+                    which.put(spool.rows + np.flatnonzero(broken), k)
         spool.put(rows)
-    which = np.concatenate(parts)
     for k, mine in marks.items():
-        lost = np.asarray(repeats(spool, mine))
-        counts[k] += int(lost.sum())
-        if rules[k].action == "quarantine":
-            which[lost] = np.minimum(which[lost], k)
+        for lost in repeats(mine):
+            counts[k] += len(lost)
+            if rules[k].action == "quarantine":
+                which.put(lost, k)
     breaches = []
     for k, rule in enumerate(rules):
         words = told.get(k) or _of_whole(rule, spool.rows, nulls, newest, now or datetime.now(UTC))
