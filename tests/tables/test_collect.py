@@ -13,6 +13,7 @@ import pytest
 
 import workbench as wb
 from workbench.errors import WorkbenchError
+from workbench.tables import quarantine
 from workbench.tables.collect import collect
 from workbench.tables.delta import load, snapshot, write
 
@@ -395,3 +396,40 @@ def test_digits_that_a_number_would_not_keep_are_text(tmp_path):
     assert sorted(found["zip"]) == ["01234", "02", "10115"]
     assert sorted(found["id"]) == ["18446744073709551615", "18446744073709551615", "7"]
     assert max(found["ns"]) == 1764187265123456789
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "rows", "reason"),
+    [
+        ("a.csv", "model,ms\na,1\n".encode("utf-16-le"), 0, "its first line holds zero bytes"),
+        ("a.csv", "model,ms\na,1\n".encode("utf-32"), 1, ""),
+        ("a.csv", b"Model,ms\na,1\n", 0, "the column 'Model' beside 'model'"),
+        ("a.csv", b"ms,MS,model\n1,2,a\n", 0, "the columns 'ms' and 'MS', and capitals tell none apart"),
+        ("a.csv", b'ms,model\n1,"open\n2,b\n3,c\n', 2, "a quote that nothing ends"),
+        ("a.csv", b'model,ms\n5" disk,1\nb,2\n', 2, ""),
+        ("a.jsonl", b'{"model": "a", "MODEL": "b"}\n{"model": "c"}\n{"model": "d"}\n', 2, "new column 'MODEL'"),
+        ("a.jsonl", b'{"model": "\\ud83d"}\n{"model": "\\ud83d\\ude00"}\n', 1, "half a character"),
+        ("a.jsonl", b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": 1}]}]}]}\n' * 2, 0, "no OTLP spans"),
+    ],
+)
+def test_a_hostile_file_is_taken_or_set_aside_with_a_reason(folder, table, name, data, rows, reason):
+    (folder / "0.csv").write_text("model,ms\nfirst,0\n")
+    assert collect(folder, table, settle=0).rows == 1
+    (folder / name).write_bytes(data)
+    done = collect(folder, table, settle=0, evolve="*")
+    assert done.rows == rows
+    found = quarantine.entries(table)
+    assert (reason in found["reason"].iloc[0]) if reason else found.empty
+    assert collect(folder, table, settle=0, evolve="*").rows == 0
+
+
+def test_parquet_with_two_columns_of_one_name_or_times_of_day(folder, table):
+    pq.write_table(pa.table({"at": pa.array([3_723_000_000], pa.time64("us")), "n": [1]}), folder / "a.parquet")
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["n", "n"]), folder / "b.parquet")
+    done = collect(folder, table, settle=0)
+    assert (done.rows, done.aside) == (1, 1)
+    assert "the columns 'n' and 'n'" in quarantine.entries(table)["reason"].iloc[0]
+    taken = wb.open_table(table)
+    assert [rows.column("at").to_pylist() for one in taken.pieces() for rows in taken.batches(one)] == [
+        ["01:02:03.000000"]
+    ]

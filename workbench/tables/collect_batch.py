@@ -14,7 +14,7 @@ import pyarrow as pa
 from workbench.errors import WorkbenchError
 from workbench.tables import delta, intake_read, intake_rows
 from workbench.tables.delta import Aside, Home
-from workbench.tables.delta_files import as_type, check_columns, storable
+from workbench.tables.delta_files import as_type, check_columns, storable, twins
 from workbench.tables.delta_record import Entry
 from workbench.tables.intake_read import Chunk, Job
 from workbench.tables.intake_rows import Broken
@@ -158,7 +158,7 @@ def _taken(
     if number in batch.refused:
         return None
     table, broken = (chunk.rows, []) if future is None else future.result()
-    while future is not None and chunk.text.form == "json" and (new := _new_names(broken, asked)):
+    while future is not None and chunk.text.form == "json" and (new := _new_names(broken, batch.schema, asked)):
         _grow(at, batch, chunk, new, asked)
         table, broken = intake_read.parse(chunk, batch.schema)
     try:
@@ -187,10 +187,12 @@ def _taken(
     return table
 
 
-def _new_names(broken: Sequence[Broken], asked: Asked) -> list[str]:
+def _new_names(broken: Sequence[Broken], schema: pa.Schema, asked: Asked) -> list[str]:
+    """The declared new columns that lines were broken for; those that differ from others by capitals only stay so."""
     said = [one.reason.removeprefix("new column ") for one in broken if one.reason.startswith("new column ")]
     names = {name for several in said for name in ast.literal_eval(f"[{several}]")}
-    return sorted(name for name in names if name in asked.evolve or "*" in asked.evolve)
+    wanted = sorted(name for name in names if name in asked.evolve or "*" in asked.evolve)
+    return [name for k, name in enumerate(wanted) if not twins([*schema.names, *wanted[:k], name])]
 
 
 def _suited(table: pa.Table, schema: pa.Schema, job: Job) -> pa.Table:
@@ -252,7 +254,8 @@ def schema_of(at: Home, jobs: Sequence[Job], asked: Asked) -> tuple[pa.Schema | 
         columns = learned(first)
         problem = problem or ("" if columns else f"{job.seen.name!r}: none of its first lines is a JSON object")
         for name, type_ in columns.items():
-            types[name] = _wider(types.get(name, pa.null()), type_)
+            if name in types or not twins([*types, name]):  # another spelling of a column is set aside later
+                types[name] = _wider(types.get(name, pa.null()), type_)
     if not types:
         return None, problem
     for key in {key for job in jobs for key, _ in job.seen.partitions}:

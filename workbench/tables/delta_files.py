@@ -73,6 +73,7 @@ def as_type(values: pa.ChunkedArray, type_: pa.DataType, name: str, source: str)
         return values
     have, want = kind_of(values.type), kind_of(type_)
     fits = have == want or at.is_null(values.type) or (have, want) == ("integer", "number")
+    fits |= at.is_time(values.type) and want == "text"
     try:
         if not fits:
             raise pa.ArrowInvalid(f"the table keeps {want} ({type_})")
@@ -86,9 +87,25 @@ def as_type(values: pa.ChunkedArray, type_: pa.DataType, name: str, source: str)
         ) from error
 
 
+def twins(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that are one but for capitals."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() in seen:
+            return seen[name.lower()], name
+        seen[name.lower()] = name
+    return None
+
+
 def check_columns(names: Iterable[str], schema: pa.Schema, evolve: Iterable[str], source: str) -> list[str]:
-    """The columns that the table lacks and that are declared as new; raises WorkbenchError for one that is not."""
+    """The columns that the table lacks and that are declared as new; raises WorkbenchError for one that is not, and for one
+    that differs from another by capitals only, which a table with versions cannot tell apart."""
     declared = [evolve] if isinstance(evolve, str) else list(evolve)
+    names = list(names)
+    if twin := twins([*schema.names, *(name for name in names if name not in schema.names)]):
+        raise WorkbenchError(
+            f"{source} has the column {twin[1]!r} beside {twin[0]!r}, and capitals tell no columns apart: rename one"
+        )
     new = [name for name in names if name not in schema.names]
     for name in new:
         if name not in declared and "*" not in declared:

@@ -28,7 +28,10 @@ NAME = re.compile(
     r"(\.[a-z]+)(?:[.-]\d[\d.TZ-]*)?(\.gz|\.zst)?$", re.IGNORECASE
 )  # app.jsonl, app.jsonl.1, app.jsonl.2.gz
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~", ".inprogress", "._copying_")
-MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: ""}
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",  # before that of UTF-16, which they begin with
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,9 @@ def look(one: Seen, record: Record, heads: Mapping[str, Sequence[Entry]], settle
     if known is not None and same and known.state in ("whole", "refused"):
         return Look("known" if known.state == "whole" else "refused", known)
     if one.form == "":
-        return Look("unknown", reason="its ending names no format")
+        packed = one.name.lower().endswith((".pb", ".binpb", ".otlp", ".protobuf"))
+        what = "OTLP as protobuf is not read: export it as JSON lines" if packed else "its ending names no format"
+        return Look("unknown", reason=what)
     if one.size == 0:
         if known is not None and known.position:
             return Look("truncated", known, f"{known.position:,} bytes were taken, and none are there")

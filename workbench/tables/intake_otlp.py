@@ -48,7 +48,7 @@ def signal(head: bytes) -> str:
 
 def parse(data: bytes, form: str) -> tuple[pa.Table, list[Broken]]:
     """The rows of a chunk, and the lines that are none."""
-    rows: list[dict[str, Any]] = []
+    tables: list[pa.Table] = []
     broken: list[Broken] = []
     for number, line in enumerate(lines_of(data)):
         if not line.strip():
@@ -58,10 +58,18 @@ def parse(data: bytes, form: str) -> tuple[pa.Table, list[Broken]]:
             top = next((told[key] for key in TOPS[form] if key in told), None)
             if top is None:
                 raise ValueError(f"no {TOPS[form][0]}")
-            rows.extend(list(_rows(top, form)))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            tables.append(pa.Table.from_pylist(list(_rows(top, form)), SCHEMAS[form]))
+        except (
+            pa.ArrowException,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             broken.append(Broken(number, f"no OTLP {form}: {brief(error)}", line))
-    return pa.Table.from_pylist(rows, SCHEMAS[form]), broken
+    return pa.concat_tables(tables) if tables else SCHEMAS[form].empty_table(), broken
 
 
 def _rows(top: Any, form: str) -> Iterator[dict[str, Any]]:

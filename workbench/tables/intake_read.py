@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.tables import intake, intake_otlp, intake_rows, text_csv
+from workbench.tables.delta_files import twins
 from workbench.tables.delta_record import Entry
 from workbench.tables.intake import Chain, Look, Seen
 from workbench.tables.intake_rows import Broken
@@ -72,9 +73,21 @@ def begin(one: Seen, encoding: str | None) -> Text:
         return Text(intake_otlp.signal(line) or "json")
     head = first_bytes(one, encoding, 1 << 20)
     names, delimiter, length = intake_rows.header(head, one.name)
+    if b"\0" in head[:length]:
+        raise WorkbenchError(
+            "its first line holds zero bytes, as UTF-16 does that has no byte-order mark: give encoding=, as in utf-16-le"
+        )
+    _apart(names)
     if not any(any(char.isalpha() for char in name) for name in names):
         raise WorkbenchError(f"its first line names no columns: {head[:60].decode('utf-8', 'replace')!r}")
     return Text("csv", names, delimiter, head[:length])
+
+
+def _apart(names: Sequence[str]) -> None:
+    if twin := twins(names):
+        raise WorkbenchError(
+            f"it has the columns {twin[0]!r} and {twin[1]!r}, and capitals tell none apart: rename one"
+        )
 
 
 def first_bytes(one: Seen, encoding: str | None, count: int) -> bytes:
@@ -111,6 +124,7 @@ def _groups(number: int, job: Job) -> Iterator[Chunk]:
     content = intake.hashed(one)
     with one.place.open(one.path) as raw:
         file = pq.ParquetFile(raw, page_checksum_verification=True)
+        _apart(file.schema_arrow.names)
         total = file.metadata.num_row_groups
         rows, start = known.rows, known.position if known.content == content else 0
         entry = Entry("file", one.name, content, content[:24], "", start, one.size, one.stamp, rows, "open", _FORM)

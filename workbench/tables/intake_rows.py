@@ -102,13 +102,18 @@ def parse_csv(data: bytes, names: Sequence[str], delimiter: str, schema: pa.Sche
 
     try:
         table = _csv(data, names, delimiter, types, keep)
-        if not broken:
+        if not broken and not _open(data, table):
             part = _part(schema, names)
             return pa.table([_finished(table.column(one.name), one.type) for one in part], schema=part), []
     except (pa.ArrowException, ValueError):
         pass
     good, torn = _utf8(data)
     table, wrong = strings(good, names, delimiter)
+    if at_byte := _open(good, table):
+        wrong.append(
+            Broken(len(table) + len(wrong) - 1, "a quote that nothing ends", good[good.rfind(b"\n", 0, at_byte) + 1 :])
+        )
+        table = table.slice(0, len(table) - 1)
     lost = sorted(one.row for one in wrong)
     where = _numbers(len(table), lost)
     taken, bad = checked(table, schema)
@@ -122,6 +127,16 @@ def parse_csv(data: bytes, names: Sequence[str], delimiter: str, schema: pa.Sche
         taken = pa.concat_tables([taken, rest[0]]) if rest[0] is not None else taken
         left += rest[1]
     return taken, sorted([*torn, *left], key=lambda one: one.row)
+
+
+def _open(data: bytes, table: pa.Table) -> int:
+    """Where the quote stands that nothing ends, so that the last value has all lines behind it in it; 0 for none."""
+    if not len(table) or data.count(b'"') % 2 == 0:
+        return 0
+    last = data.rfind(b'"')
+    values = [one[-1].as_py() for one in table.columns if at.is_string(one.type)]
+    tail = data[last + 1 :]
+    return last if any(one and "\n" in one and tail.rstrip() == one.encode().rstrip() for one in values) else 0
 
 
 def _behind(
@@ -318,7 +333,13 @@ def _object(line: bytes) -> tuple[dict[str, Any] | None, str]:
         return None, f"not UTF-8 text (byte {error.object[error.start]:#04x})"
     except (ValueError, RecursionError) as error:
         return None, f"no JSON: {brief(error)}"
-    return (row, "") if isinstance(row, dict) else (None, f"a {type(row).__name__} and no object")
+    if not isinstance(row, dict):
+        return None, f"a {type(row).__name__} and no object"
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None, "half a character (a surrogate without its other half)"
+    return row, ""
 
 
 def _why(line: bytes, schema: pa.Schema, error: Exception) -> str:
