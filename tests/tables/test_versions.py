@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -259,3 +261,58 @@ def test_a_table_that_another_tool_wrote_in_partitions_is_read_with_its_types(ta
     assert rows(table, "n", version=0) == [1, 2, 3]
     assert int(wb.cube(found, by=[wb.Category("zone")])["count"].sum()) == 3
     assert versions.difference(table, 0, 1).counts == {"added": 0, "removed": 1, "changed": 0, "same": 2}
+
+
+MAPPED = {"delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "col-1"}
+MARKED = {"storageType": "i", "pathOrInlineDv": "wi5b=000010000siXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L", "sizeInBytes": 40,
+          "cardinality": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("feature", "settings", "field", "more", "reads", "writes"),
+    [
+        ("deletionVectors", {}, {}, {"deletionVector": MARKED}, "marks rows as deleted in its files", ""),
+        ("deletionVectors", {"delta.enableDeletionVectors": "true"}, {}, {}, "", ""),
+        (
+            "columnMapping",
+            {"delta.columnMapping.mode": "name"},
+            MAPPED,
+            {},
+            "renames its columns",
+            "delta.columnMapping",
+        ),
+        ("columnMapping", {"delta.columnMapping.mode": "id"}, MAPPED, {}, "renames its columns", "delta.columnMapping"),
+        ("timestampNtz", {"delta.constraints.few": "n < 9"}, {}, {}, "", "delta.constraints.few"),
+        ("neverHeardOf", {}, {}, {}, "whose log cannot be opened", "whose log cannot be opened"),
+    ],
+)
+def test_what_another_tool_asks_of_its_table_is_kept_or_refused(table, feature, settings, field, more, reads, writes):
+    (Path(table) / "_delta_log").mkdir(parents=True)
+    pq.write_table(pa.table({"n": [1, 2]}), Path(table) / "a.parquet")
+    schema = {"type": "struct", "fields": [{"name": "n", "type": "long", "nullable": True, "metadata": field}]}
+    size = (Path(table) / "a.parquet").stat().st_size
+    actions = [
+        {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": [feature], "writerFeatures": [feature]}},
+        {"metaData": {"id": "x", "format": {"provider": "parquet", "options": {}}, "schemaString": json.dumps(schema),
+                      "partitionColumns": [], "configuration": settings, "createdTime": 1}},
+        {"add": {"path": "a.parquet", "partitionValues": {}, "size": size, "modificationTime": 1, "dataChange": True, **more}},
+    ]  # fmt: skip
+    (Path(table) / "_delta_log" / f"{0:020}.json").write_text("\n".join(map(json.dumps, actions)) + "\n")
+    if reads:
+        with pytest.raises(WorkbenchError, match=reads):
+            wb.open_table(table)
+    else:
+        assert rows(table, "n") == [1, 2]
+    if writes:
+        with pytest.raises(WorkbenchError, match=writes):
+            write(table, pa.table({"n": [3]}))
+    else:
+        write(table, pa.table({"n": [3]}))
+
+
+def test_partitions_of_another_tool_are_not_written_to(table):
+    from deltalake import write_deltalake
+
+    write_deltalake(table, pa.table({"day": ["a", "b"], "n": [1, 2]}), partition_by=["day"])
+    with pytest.raises(WorkbenchError, match="partitions by day"):
+        write(table, pa.table({"day": ["c"], "n": [3]}))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from workbench.errors import WorkbenchError
 from workbench.tables import delta_record as records
 from workbench.tables.delta_files import Part, check_columns, conform, parts, put, storable
-from workbench.tables.delta_log import DataFile, Home, Snapshot, Source, home, library, load, snapshot
+from workbench.tables.delta_log import DataFile, Home, Snapshot, Source, home, library, load, snapshot, writable
 from workbench.tables.delta_record import Entry, Record
 from workbench.tables.source import brief
 
@@ -128,6 +128,7 @@ def commit(
     mark = uuid.uuid4().hex
     for attempt in range(TRIES):
         log = load(at)
+        writable(at, log)
         before = log.version()
         if once is not None and (log.transaction_version(f"workbench.once.{once[0]}") or -1) >= once[1]:
             return None

@@ -152,12 +152,38 @@ def at_moment(at: Home, as_of: Any) -> int:
     return max(known)
 
 
+def _mapped(log: Any) -> bool:
+    return log.metadata().configuration.get("delta.columnMapping.mode", "none") != "none"
+
+
+def _marked(log: Any) -> bool:
+    """Whether rows of a table are marked as deleted; marks that cannot be read are some."""
+    try:
+        return bool(pa.table(log.deletion_vectors()).num_rows)
+    except library().exceptions.DeltaError:
+        return True
+
+
+def writable(at: Home, log: Any) -> None:
+    """Raises WorkbenchError for a table of another tool that asks more of its rows than is kept here."""
+    metadata = log.metadata()
+    asked = [*(one for one in metadata.configuration if one.startswith("delta.constraints."))]
+    for one in log.schema().fields:
+        kinds = ("generationExpression", "identity.start", "invariants")
+        asked += [f"{one.name}: delta.{kind}" for kind in kinds if f"delta.{kind}" in (one.metadata or {})]
+    asked += [f"partitions by {', '.join(metadata.partition_columns)}"] if metadata.partition_columns else []
+    asked += ["delta.columnMapping"] if _mapped(log) else []
+    if asked:
+        raise WorkbenchError(
+            f"{at.name!r} was made by another tool with {'; '.join(asked)}, which is not kept when rows are written here: "
+            "write to a table of its own"
+        )
+
+
 def of(at: Home, log: Any) -> Snapshot:
     """The snapshot of an opened log."""
-    features = set(log.protocol().reader_features or [])
-    bad = features & {"deletionVectors", "columnMapping"}
-    mapped = "name" in str(log.metadata().configuration.get("delta.columnMapping.mode", ""))
-    if ("deletionVectors" in bad and pa.table(log.deletion_vectors()).num_rows) or mapped:
+    mapped = _mapped(log)
+    if mapped or ("deletionVectors" in (log.protocol().reader_features or []) and _marked(log)):
         what = "renames its columns" if mapped else "marks rows as deleted in its files"
         raise WorkbenchError(
             f"{at.name!r} {what} (Delta's {'columnMapping' if mapped else 'deletionVectors'}), which its Parquet files do "
