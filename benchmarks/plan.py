@@ -69,6 +69,8 @@ def peer(label: str, module: str, needs: str, *args: str, table: str = "requests
 SECTIONS: dict[str, tuple[str, list[Measure]]] = {
     "profile": ("The full profile of every column", [
         scan("bare scan", "requests"),
+        Measure("bare scan by two threads", SCAN, "requests", ("--threads", "2"), base="bare scan",
+                gives="nothing: every column read, files side by side"),
         ours("ours, threads", "requests"),
         ours("ours, two processes", "requests", "--cluster", "processes", "--size", "2"),
         scan("bare scan, lz4", "lz4"),
