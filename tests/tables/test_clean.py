@@ -246,6 +246,21 @@ def test_a_column_that_is_not_there_is_told():
             ran(step, {"n": [1]})
 
 
+@pytest.mark.parametrize(
+    ("step", "values", "told"),
+    [
+        (units("c", "ms", to="s"), ["1", "x"], "the step 'units' needs numbers in 'c', it holds string"),
+        (outliers(["c"]), ["1", "x"], "the step 'outliers' needs numbers in 'c', it holds string"),
+        (types({"c": "text"}), [[1], [2]], "the step 'types' cannot work on these rows"),
+        (text(["c"]), [b"\xff", b"a"], "the step 'text' cannot work on these rows"),
+    ],
+)
+def test_a_column_of_a_kind_that_a_step_does_not_know_is_told(step, values, told):
+    with pytest.raises(WorkbenchError, match=told):
+        ran(step, {"c": values})
+    assert ran(units("c", "ms", to="s"), {"c": pa.array([2**64 - 1, None], pa.uint64())})[0]["c"].to_pylist()[1] is None
+
+
 def test_tables_are_worked_on_together_and_leave_in_their_order():
     meet, under_way, most = threading.Barrier(3, timeout=20), [], []
 

@@ -113,6 +113,25 @@ def test_a_raw_table_that_was_joined_rolled_back_or_got_a_column_is_prepared(tmp
     assert list(flow.told(into, recipe)["versions"]["added"]) == [1, 1, 1, 0]
 
 
+def test_a_recipe_joins_dimensions_and_keeps_late_ones(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.csv").write_text(
+        "who,at,n\na,2026-01-05T00:00:00Z,1\na,2026-01-01T00:00:00Z,2\nb,2026-01-05T00:00:00Z,3\n"
+    )
+    (tmp_path / "teams.csv").write_text("who,team,start\na,x,2026-01-02T00:00:00Z\na,y,2026-01-09T00:00:00Z\n")
+    step = "join: {table: teams.csv, key: who, since: start, time: at}"
+    (tmp_path / "r.yml").write_text(f"clean:\n  - {step}\n")
+    assert flow.prepare([str(logs)], tmp_path / "into", flow.load_recipe(tmp_path / "r.yml"), settle=0) == [1]
+    rows = rows_of(flow.places(tmp_path / "into")[1]).sort_by("n")
+    assert rows["team"].to_pylist() == ["x", None, None]
+    assert rows["who_late"].to_pylist() == [False, True, True]
+    for bad, told in (("teams.csv", "none.csv"), ("key: who", "key: whom")):
+        (tmp_path / "r.yml").write_text(f"clean:\n  - {step.replace(bad, told)}\n")
+        with pytest.raises(WorkbenchError, match=r"r.yml:2: clean.0.join: .*" + told.split(": ")[-1]):
+            flow.load_recipe(tmp_path / "r.yml")
+
+
 def test_what_a_version_brought_is_not_invented_where_the_one_before_is_vacuumed(tmp_path):
     logs, into = tmp_path / "logs", tmp_path / "into"
     logs.mkdir()

@@ -191,6 +191,16 @@ def needed(rows: pa.Table, columns: Iterable[str], step: str) -> None:
             raise WorkbenchError(f"the step {step!r} needs a column {name!r}: {nearest(name, rows.schema.names)}")
 
 
+def numbers(rows: pa.Table, name: str, step: str) -> pa.ChunkedArray:
+    """A column as 64-bit floats; raises WorkbenchError where it holds no numbers."""
+    kind = rows[name].type
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    ):
+        raise WorkbenchError(f"the step {step!r} needs numbers in {name!r}, it holds {kind}; give it a type before")
+    return rows[name].cast(pa.float64(), safe=False)
+
+
 def put(rows: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
     """The table with columns replaced in their place, or added behind the others."""
     for name, values in columns.items():
@@ -304,9 +314,15 @@ def _counted(step: Step, rows: Iterator[pa.Table], notes: Notes) -> Iterator[pa.
             count.rows_in += one.num_rows
             yield one
 
-    for one in step.work(coming(), notes):
-        count.rows_out += one.num_rows
-        yield one
+    try:
+        for one in step.work(coming(), notes):
+            count.rows_out += one.num_rows
+            yield one
+    except (pa.ArrowException, OverflowError) as error:
+        said = str(error).splitlines()[0][:200]
+        raise WorkbenchError(
+            f"the step {count.step!r} cannot work on these rows: {said}; give columns a type before"
+        ) from error
     lost = count.rows_in - count.rows_out - count.refused - count.dropped
     if lost:
         raise WorkbenchError(f"the step {count.step!r} lost {lost:,} rows; a step refuses or drops rows by name")

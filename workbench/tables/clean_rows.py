@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
-from workbench.tables.clean import Notes, Step, each, mask, needed, put
+from workbench.tables.clean import Notes, Step, each, mask, needed, numbers, put
 from workbench.tables.clean_spool import FACTOR, Marks, Numbers, Spool, hashes_of, median, repeats, runs
+from workbench.tables.kinds import convert, kind_of, plain_type
 
 LEAST, WORST = np.int64(-(2**63)), np.int64(-(2**63) + 1)  # ranks of a missing value and of NaN
 LARGE = 1 << 19  # rows of a share that are looked at together
@@ -139,6 +140,7 @@ def join(other: pa.Table, on: str, *, since: str = "", time: str = "", late: str
     if late not in ("keep", "refuse"):
         raise WorkbenchError(f"there is no late {late!r}: {nearest(late, ['keep', 'refuse'])}")
     needed(other, [on, *([since] if since else [])], "join")
+    other = put(other, {on: _keys(other, on, "the other table")})
     if bool(since) != bool(time):
         raise WorkbenchError("a join by time needs `since` (of the other table) and `time` (of these rows)")
     if not since and pc.count_distinct(other[on], mode="only_valid").as_py() < other.num_rows - other[on].null_count:
@@ -150,7 +152,12 @@ def join(other: pa.Table, on: str, *, since: str = "", time: str = "", late: str
         twice = [one for one in more if one in rows.schema.names]
         if twice:
             raise WorkbenchError(f"both tables have a column {twice[0]!r}; rename one before the join")
-        place = _matches(rows, other, on, since, time)
+        known, here = kind_of(other[on].type), kind_of(rows[on].type)
+        if known != here and {known, here} != {"integer", "number"}:
+            raise WorkbenchError(
+                f"the step 'join' meets {here} and {known} in {on!r}: give both tables one type before"
+            )
+        place = _matches(put(rows, {on: _keys(rows, on, "the rows")}), other, on, since, time)
         missing = pa.array(place < 0)
         taken = pa.array(np.maximum(place, 0), mask=place < 0)
         rows = put(rows, {one: other[one].combine_chunks().take(taken) for one in more})
@@ -163,6 +170,14 @@ def join(other: pa.Table, on: str, *, since: str = "", time: str = "", late: str
         return put(rows, {f"{on}_late": missing})
 
     return each(name or "join", f"{', '.join(more)} by {on}{f' as of {time}' if time else ''}", work)
+
+
+def _keys(rows: pa.Table, on: str, where: str) -> pa.ChunkedArray:
+    """A column of keys in its plain type."""
+    if kind_of(rows[on].type) == "other":
+        raise WorkbenchError(f"the step 'join' cannot compare {rows[on].type}, as {on!r} of {where} is")
+    values = convert(rows[on], plain_type(rows[on].type))
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
 def _matches(rows: pa.Table, other: pa.Table, on: str, since: str, time: str) -> Any:
@@ -206,7 +221,7 @@ def outliers(columns: Sequence[str], *, k: float = 8.0, by: str = "") -> Step:
             group = hashes_of(rows, [by] if by else [])[0]
             row = np.arange(spool.rows, spool.rows + rows.num_rows)
             for name in columns:
-                values = np.asarray(rows[name].cast(pa.float64()).fill_null(np.nan))
+                values = np.asarray(numbers(rows, name, "outliers").fill_null(np.nan))
                 marks[name].add(*(one[~np.isnan(values)] for one in (group, values, row)))
             spool.put(rows)
         far = [_far(marks[name], k) for name in columns]

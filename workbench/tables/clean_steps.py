@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables import redact as redaction
-from workbench.tables.clean import Notes, Step, each, mask, needed, put
+from workbench.tables.clean import Notes, Step, each, mask, needed, numbers, put
 
 KINDS = {
     "integer": pa.int64(),
@@ -159,7 +159,7 @@ def units(column: str, unit: str, *, to: str, column_of_unit: str = "", name: st
         factors = np.array([family.get((one or unit).strip(), np.nan) for one in said], float) / family[to]
         kept = notes.refuse(rows, np.isnan(factors), f"{column_of_unit} is no unit like {to}")
         factors = factors[~np.isnan(factors)]
-        values = pc.multiply(kept[column].cast(pa.float64()), pa.array(factors))
+        values = pc.multiply(numbers(kept, column, "units"), pa.array(factors))
         notes.count.changed += int((mask(values.is_valid()) & (factors != 1)).sum())
         kept = put(kept, {name or column: values})
         if column_of_unit:
