@@ -124,6 +124,45 @@ def test_two_schedulers_never_run_a_window_twice(start, ledger, tmp_path):
     engine.dispose()
 
 
+@pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
+def test_a_database_that_goes_and_comes_back_is_waited_for(start, ledger, postgres_server, tmp_path):
+    """Three times in the middle of everything: no scheduler ends, and each window is run well once."""
+    import psycopg
+
+    engine, both = open_ledger(ledger), [start(), start()]
+    begun = tmp_path / "runs" / "begun.txt"
+    name = engine.url.database
+    with psycopg.connect(postgres_server, autocommit=True) as other:
+        for round_ in range(3):
+            limit = time.monotonic() + PATIENCE_S
+            while time.monotonic() < limit and not (
+                begun.exists() and len(begun.read_text().splitlines()) > 4 * round_ + 3
+            ):
+                time.sleep(0.05)
+            other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            time.sleep(0.5)
+            other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert {one.poll() for one in both} == {None}
+    for one in both:
+        one.terminate()
+        one.wait()
+    last = newest(engine)
+    assert start(moment_of(last).timestamp()).wait(PATIENCE_S) == 0
+    rows = windows_of(engine, last)
+    good = Counter(
+        (one.told["scheduled"]["entry"], one.told["scheduled"]["window"])
+        for one in list_runs(tmp_path / "runs")
+        if one.status == "good" and one.told["scheduled"]["window"] <= last
+    )
+    assert good == Counter((row.entry, row.logical) for row in rows if row.state == "good")
+    assert {row.state for row in rows if row.entry == "a"} == {"good"}
+    assert all(row.reason for row in rows if row.state != "good")
+    assert sum("does not answer" in log.read_text() for log in tmp_path.glob("log*.txt")) >= 1
+    assert carriers(engine) == []
+    engine.dispose()
+
+
 @pytest.mark.slow
 def test_many_kills(start, ledger, tmp_path):
     pick = random.Random(7)
