@@ -136,7 +136,11 @@ def open_ledger(address: str, runs: Path | None = None) -> sa.Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() == "postgresql")
         _sqlite_manner(engine)
-        _make(engine)
+        try:
+            _make(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     except ModuleNotFoundError as error:
         raise WorkbenchError(
             f"A ledger in PostgreSQL needs {error.name}; install it with pip install 'workbench[postgresql]'."
@@ -181,6 +185,15 @@ def _make(engine: sa.Engine) -> None:
         raise WorkbenchError(
             f"This ledger is of version {found}, wanted {VERSION}; start a new one, or use its workbench."
         )
+    with engine.connect() as c:
+        there = sa.inspect(c).get_multi_columns()
+    for table in book.tables.values():
+        missing = {one.name for one in table.columns} - {one["name"] for one in there.get((None, table.name), [])}
+        if missing:
+            raise WorkbenchError(
+                f"This ledger has no {', '.join(sorted(missing))} in its table {table.name}: it is of an older workbench, or "
+                "of something else; start a new one, or use its workbench."
+            )
 
 
 @contextmanager
