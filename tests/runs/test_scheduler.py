@@ -238,6 +238,27 @@ def test_a_schedule_that_changes_is_read_again_and_a_wrong_one_is_not(scheduler)
     assert [row[:2] for row in told(s)][1:] == [("a", "2026-03-27T14:00:00Z"), ("b", "2026-03-27T16:00:00Z")]
 
 
+def test_a_ledger_whose_disk_is_full_is_waited_for(scheduler):
+    """No page may be added to it while one window comes due; each needs a page for its parameters."""
+    said, long = [], {"every": "x" * 6000}
+    s = scheduler({"a": {"cron": "*/10 * * * *", "catch-up": "each", "parameters": long}}, say=said.append)
+    full = {"now": False}
+
+    @sa.event.listens_for(s.engine, "begin")
+    def _(connection):
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar() if full["now"] else 1_000_000
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    run_until(s, "2026-03-27T12:15:00Z")
+    full["now"] = True
+    run_until(s, "2026-03-27T12:23:00Z")
+    assert [line for line in said if "does not answer, waiting for it: database or disk is full" in line] == said[-1:]
+    full["now"] = False
+    run_until(s, "2026-03-27T12:35:00Z")
+    assert told(s, "logical", "state", "tries") == [(f"2026-03-27T12:{n}:00Z", "good", 1) for n in (10, 20, 30)]
+    assert len([one for one in list_runs(s.runs) if one.status == "good"]) == 3
+
+
 def test_a_thousand_entries_cost_little(scheduler, tmp_path):
     """Not a time: how many statements a round takes, which does not grow with the entries."""
     s = scheduler({f"e{i}": {"cron": f"{i % 60} 3 * * *"} for i in range(1000)})
