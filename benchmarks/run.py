@@ -137,7 +137,9 @@ def main(arguments: list[str] | None = None) -> None:
     wanted = [one for name in names for one in SECTIONS[name][1] if chosen.big or not one.big]
     tables = list(dict.fromkeys(["warm", *(t for one in wanted for t in (one.table, *one.tables))]))
     sizes = make_tables(home, chosen.rows, tables)
-    stored = chosen.out.with_suffix(".json")  # beside the page, so that it keeps the sections of other machines and days
+    stored = chosen.out.with_suffix(
+        ".json"
+    )  # beside the page, so that it keeps the sections of other machines and days
     results = json.loads(stored.read_text()) if stored.exists() else {}
     for name in names:
         began = time.monotonic()

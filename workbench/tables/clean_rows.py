@@ -115,19 +115,55 @@ def sessions(by: str | Sequence[str], time: str, *, gap_s: float = 1800.0, name:
             marks.add(*(one[~absent] for one in (first, second, np.asarray(at.fill_null(0)), row)))
             spool.put(rows)
         number = Numbers(np.int64)
-        for part in marks.shares():
-            part = part[np.lexsort((part[:, 2], part[:, 1], part[:, 0]))]
-            new = runs(part[:, 0], part[:, 1])
-            new[1:] |= np.diff(part[:, 2]) > gap_s * 1e6
-            heads = part[new]
-            names = (heads[:, 0].view(np.uint64) ^ (heads[:, 2].view(np.uint64) * FACTOR)) * FACTOR
-            names = (names ^ heads[:, 1].view(np.uint64)) >> np.uint64(1)
-            number.put(part[:, 3], np.maximum(names.view(np.int64), 1)[np.cumsum(new) - 1])
-            notes.count.changed += len(part)
+        for size, chunks in marks.parts():
+            last: dict[tuple[int, int], tuple[int, int]] = {}
+            for part in _in_time(size, chunks):
+                number.put(*_named(part, gap_s * 1e6, last if size > LARGE else None))
+                notes.count.changed += len(part)
         for rows, (mine,) in spool.with_numbers(number):
             yield put(rows, {name: pa.array(mine, mask=mine == 0)})
 
     return Step("sessions", f"by {', '.join(owners)}, a pause of {gap_s:g} s ends one", work)
+
+
+def _in_time(size: int, chunks: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """The rows of a share (hash, hash, time, row): all together, or where they are many by stretches of time, one after the
+    other, each about LARGE rows."""
+    if size <= LARGE:
+        yield np.concatenate([np.zeros((0, 4), np.int64), *chunks()])
+        return
+    step = max(size // 65_536, 1)
+    drawn = np.sort(np.concatenate([one[::step, 2] for one in chunks()]))
+    edges = np.unique(drawn[:: max(len(drawn) * LARGE // size, 1)])[1:]
+    for k in range(len(edges) + 1):
+        low, high = edges[k - 1] if k else None, edges[k] if k < len(edges) else None
+        inside = (
+            one[(one[:, 2] >= (one[:, 2] if low is None else low)) & ((one[:, 2] < high) if high is not None else True)]
+            for one in chunks()
+        )
+        yield np.concatenate(list(inside))
+
+
+def _named(part: Any, gap: float, last: dict[tuple[int, int], tuple[int, int]] | None) -> tuple[Any, Any]:
+    """The rows of a part and their sessions' names. `last`: of each owner the last time and session of the parts before."""
+    part = part[np.lexsort((part[:, 2], part[:, 1], part[:, 0]))]
+    owner = runs(part[:, 0], part[:, 1])
+    new = owner.copy()
+    new[1:] |= np.diff(part[:, 2]) > gap
+    heads = part[new]
+    names = (heads[:, 0].view(np.uint64) ^ (heads[:, 2].view(np.uint64) * FACTOR)) * FACTOR
+    names = np.maximum(((names ^ heads[:, 1].view(np.uint64)) >> np.uint64(1)).view(np.int64), 1)
+    which = np.cumsum(new) - 1
+    if last is not None:
+        starts = np.flatnonzero(owner)
+        ends = np.append(starts[1:], len(part)) - 1
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            key = (int(part[start, 0]), int(part[start, 1]))
+            before = last.get(key)
+            if before is not None and part[start, 2] - before[0] <= gap:
+                names[which[start]] = before[1]
+            last[key] = (int(part[end, 2]), int(names[which[end]]))
+    return part[:, 3], names[which]
 
 
 def join(other: pa.Table, on: str, *, since: str = "", time: str = "", late: str = "keep", name: str = "") -> Step:
