@@ -246,3 +246,16 @@ def test_the_slices_that_are_told_are_numbered_from_nothing():
     assert drifting.told_carriers(carried).to_dict("list") == {"column": ["y"], "in words": ["model=a carries it"]}
     assert drifting.told_carriers(carried).index.tolist() == [0]
     assert drifting.told_carriers(carried[:1]) is None
+
+
+def test_the_flow_says_where_a_step_was_worked_on_where_not_all_were_threads():
+    from workbench.views import prepare
+
+    step = {"words": "", "rows_in": 5, "rows_out": 5, "changed": 0, "refused": 0, "flagged": 0, "dropped": 0}
+    for first, told in (
+        ("processes", ["came in: 5 rows", "types: 5 rows · processes"]),
+        ("threads", ["came in: 5 rows", "types: 5 rows"]),
+    ):
+        steps = pd.DataFrame([{"step": "types", "where": first, **step}])
+        (words,) = [list(one.data["text"]) for one in prepare.flow(steps) if "text" in one.data]
+        assert words == told

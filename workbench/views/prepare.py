@@ -38,6 +38,7 @@ def flow(steps: pd.DataFrame, first: str = "came in") -> Any:
     rows: list[dict[str, Any]] = [{"step": first, "words": "as collected", "rows_out": came}]
     rows += [{str(key): value for key, value in one.items()} for one in steps.to_dict("records")]
     top = max(came, 1)
+    spread = any(str(one.get("where", "")).startswith(("processes", "cuda", "cluster")) for one in rows)
     boxes: list[tuple[Any, ...]] = []
     sides: list[tuple[Any, ...]] = []
     texts: list[tuple[float, float, str]] = []
@@ -50,6 +51,7 @@ def flow(steps: pd.DataFrame, first: str = "came in") -> Any:
             (0.0, y - 0.36, width, y - 0.12, one["step"], one["words"], one["rows_out"], changed, one.get("where", ""))
         )
         told = f"{one['step']}: {one['rows_out']:,} rows" + (f", {changed:,} changed" if changed else "")
+        told += f" · {one['where']}" if spread and one.get("where") else ""
         texts.append((0.0, y + 0.15, told))
         left = [(name, int(one.get(name, 0)), colour) for name, colour in SIDES if int(one.get(name, 0))]
         for place, (name, count, colour) in enumerate(left):
