@@ -220,6 +220,8 @@ def _compared(pair: Pair, counts: tuple[Any, ...] | None, size: int, least: int,
 def _in_blocks(a: Any, b: Any, at: Any, groups: Any) -> dict[str, Any]:
     """`measures`, of so many windows at a time that their tables stay small."""
     step = max(1, BLOCK // max(1, len(a)))
+    if len(b) <= step:
+        return {key: np.broadcast_to(one, (len(b),)) for key, one in measures(a, b, at, groups).items()}
     parts = [(measures(a, b[i : i + step], at, groups), len(b[i : i + step])) for i in range(0, len(b), step)]
     return {key: np.concatenate([np.broadcast_to(part[key], (size,)) for part, size in parts]) for key in parts[0][0]}
 

@@ -104,17 +104,16 @@ def paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> Pair:
     side = uncounted(reference, current, column)
     if side:
         return Pair(kinds[1], none, none, np.zeros(0), f"it was counted without its values in the {side}")
+    sides = (reference, current) if reference is not current else (current,)
     if kinds[1] == "text":
-        read = [tops(cube, column) for cube in (reference, current)]
+        read = [tops(cube, column) for cube in sides]
         cells, at = pd.factorize(np.concatenate([one[1] for one in read]))
-        cell = cells[: len(read[0][0])], cells[len(read[0][0]) :]
+        cell = [cells[: len(read[0][0])], cells[len(read[0][0]) :]]
     else:
-        read = [bins(cube, column) for cube in (reference, current)]
-        old_cell, new_cell, at = together(*((one[1], one[2]) for one in read))
-        cell = old_cell, new_cell
-    old, new = (Counts(cube, one[0], where, one[-1])
-                for cube, one, where in zip((reference, current), read, cell, strict=True))  # fmt: skip
-    return Pair(kinds[1], old, new, at, "" if len(at) else "no values on either side")
+        read = [bins(cube, column) for cube in sides]
+        *cell, at = together(*[(one[1], one[2]) for one in read], *[((), ())] * (2 - len(sides)))
+    counts = [Counts(cube, one[0], where, one[-1]) for cube, one, where in zip(sides, read, cell, strict=False)]
+    return Pair(kinds[1], counts[0], counts[-1], at, "" if len(at) else "no values on either side")
 
 
 def frequent(a: Any, b: Any) -> Any:

@@ -8,6 +8,7 @@ distribution; 1 means "as alike as it gets". Tied values share a cell, which is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -270,11 +271,17 @@ def anderson_darling_two(reference: npt.ArrayLike, current: npt.ArrayLike) -> Ou
     return Outcome(np.where(known, standard, 0.0), np.where(known, p, 1.0))
 
 
-def _scholz_p(standard: Any, k: int) -> Any:
-    """p of the standardised statistic, interpolated in Scholz and Stephens' table."""
+@cache
+def _critical(k: int) -> tuple[Any, Any]:
+    """The table's critical values of k samples, and the curve of the logarithm of their levels."""
     levels, b0, b1, b2 = np.array(CRITICAL).T
     critical = b0 + b1 / np.sqrt(k - 1) + b2 / (k - 1)
-    fit = np.polyfit(critical, np.log(levels), 2)
+    return critical, np.polyfit(critical, np.log(levels), 2)
+
+
+def _scholz_p(standard: Any, k: int) -> Any:
+    """p of the standardised statistic, interpolated in Scholz and Stephens' table."""
+    critical, fit = _critical(k)
     inside = np.exp(np.polyval(fit, np.clip(standard, critical[0], critical[-1])))
     return np.where(standard < critical[0], 0.25, np.where(standard > critical[-1], 0.001, inside))
 
