@@ -183,3 +183,24 @@ def test_in_a_browser_the_dialog_makes_a_run_and_the_tile_opens_the_dashboards(b
     assert shown.url == f"{url}/workbench/"
     assert "1 good" in shown.inner_text("main")
     context.close()
+
+
+@pytest.mark.pages
+def test_in_a_browser_panel_previews_a_notebook_with_its_page(browser, lab):
+    """The page of the last run, drawn by Panel's extension of JupyterLab, whose own template asks for a font elsewhere."""
+    url, room = lab
+    from tests.apps.conftest import waves
+
+    nbformat.write(waves(), room / "waves.ipynb")
+    run_job(room / "waves.ipynb", "waves.ipynb", {}, room)
+    context = browser.new_context(viewport={"width": 1280, "height": 1200})
+    context.route(lambda address: not address.startswith(url), lambda route: route.abort())
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{url}/panel-preview/render/waves.ipynb?token=t", timeout=90_000)
+    page.get_by_text("How high are the waves, and is that < 1000?").wait_for(timeout=60_000)
+    page.get_by_text("highest p99").first.wait_for()
+    assert page.locator("canvas").count() >= 2
+    assert errors == []
+    context.close()
