@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from bokeh.document import Document
 
+from workbench.apps import shell
 from workbench.apps.live import LivePages
 from workbench.apps.page import Told, show
 from workbench.apps.site import Site
@@ -66,6 +67,10 @@ def test_pictures_with_sliders_are_copied_for_every_reader_and_their_function_is
     sliders[0].value = 3
     assert [slider.value for slider in sliders] == [3, 1]
     assert asked == [1, 3]
+    doc = Document()
+    doc.template_variables["static"] = "/assets"
+    show(doc, told)
+    assert [name.split(".js")[0] for name in doc.template_variables["scripts"]] == list(shell.LIBRARIES)
 
 
 def test_what_cannot_be_kept_is_made_again(pages, monkeypatch):

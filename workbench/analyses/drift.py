@@ -263,6 +263,13 @@ def close_up(reference: xr.Dataset, current: xr.Dataset, row: pd.Series | None) 
     return made[blank.columns] if text else made.loc[made["count"] > 0, blank.columns]
 
 
+def shapes(reference: xr.Dataset, current: xr.Dataset, judged: pd.DataFrame, most: int = 20) -> list[pd.DataFrame]:
+    """`close_up` of the strongest row of every column whose values drifted: at most so many columns, the strongest first."""
+    found = judged[judged["by"] == "values"].sort_values("size", ascending=False, kind="stable")
+    drifted = found["column"].unique()[:most]
+    return [close_up(reference, current, worst(judged[judged["column"] == column])) for column in drifted]
+
+
 def summary(judged: pd.DataFrame, name: str, table: pd.DataFrame | None = None) -> str:
     """What was found, in one or two sentences; table: `columns(judged)`, if known."""
     table = columns(judged) if table is None else table

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from workbench.apps import shell, snapshot
 from workbench.apps.shell import Json
@@ -214,9 +214,7 @@ def table(frame: Any) -> str:
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
     words = [not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind) for kind in shown.dtypes]
     words = [one and not shown[name].map(_figure).all() for one, name in zip(words, shown.columns, strict=True)]
-    long = [
-        one and shown[name].astype(str).str.len().max() > LONG for one, name in zip(words, shown.columns, strict=True)
-    ]
+    long = [one and shown[name].map(_length).max() > LONG for one, name in zip(words, shown.columns, strict=True)]
     side = [
         (' class="text long"' if many else ' class="text"') if one else ""
         for one, many in zip(words, long, strict=True)
@@ -238,6 +236,10 @@ def table(frame: Any) -> str:
     return f"<table>{note}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
+def _length(value: Any) -> int:
+    return 0 if hasattr(value, "__html__") else len(str(value))
+
+
 def _figure(value: Any) -> bool:
     """Whether a cell is a number written out, as in "$1,234.50" or "3.1 %"."""
     return value is None or bool(re.fullmatch(r"(≈ )?[\u2212+-]?\$?[\d.,\u202f]+( ?%| s| h)?|–|", str(value)))
@@ -246,6 +248,8 @@ def _figure(value: Any) -> bool:
 def _cell(value: Any) -> str:
     import pandas as pd
 
+    if hasattr(value, "__html__"):  # a shape of ours, drawn in the cell
+        return cast(str, value)
     if isinstance(value, pd.Timestamp):
         return shell.when(value.isoformat())
     if value is None or value is pd.NaT or value is pd.NA:
@@ -388,9 +392,10 @@ def show(document: Any, told: Told) -> Any:
     )
     document.template_variables.setdefault("links", {})
     if "static" in document.template_variables:  # a server that has bokeh's scripts beside its pages
-        needed = {"bokeh"}.union(*(snapshot.libraries(root) for root in document.roots))
-        own = any(type(one).__module__.startswith("panel.models.esm") for one in document.models)
-        document.template_variables["scripts"] = shell.scripts(needed)
+        modules = {type(one).__module__ for one in document.models}
+        beyond = any(not module.startswith("bokeh.") or module.startswith("bokeh.models.widgets") for module in modules)
+        own = any(module.startswith("panel.models.esm") for module in modules)
+        document.template_variables["scripts"] = shell.scripts(shell.LIBRARIES if beyond else {"bokeh"})
         document.template_variables["static"] = "" if own else document.template_variables["static"]
     return pn.Column(*panes, name=NAME)
 

@@ -232,7 +232,7 @@ def numbers(reference: pd.DataFrame, current: pd.DataFrame, column: str, names: 
         return maps.nothing(f"{column}: no values on one side")
     shares = [100 * side["count"].cumsum() / side["count"].sum() for side in sides]
     ladders = [(side["high"].to_numpy(), share.to_numpy()) for side, share in zip(sides, shares, strict=True)]
-    left, right = _core(*ladders)
+    left, right = core(*ladders)
     ends = pd.DataFrame({"value": [left]}), pd.DataFrame({"value": [right]})  # a constant is a step between them
     curves = []
     for ladder, name, colour in zip(ladders, names, (look.TEXT, look.BAD), strict=True):
@@ -288,7 +288,7 @@ def _gap(one: tuple[Any, Any], other: tuple[Any, Any]) -> tuple[float, float, fl
     return float(at[where]), float(levels[0][where]), float(levels[1][where])
 
 
-def _core(*ladders: tuple[Any, Any]) -> tuple[float, float]:
+def core(*ladders: tuple[Any, Any]) -> tuple[float, float]:
     """From the 0.5th to the 99.5th percentile of either side, a little wider."""
     low = min(float(x[np.searchsorted(y, 0.5)]) for x, y in ladders)
     high = max(float(x[min(np.searchsorted(y, 99.5), len(x) - 1)]) for x, y in ladders)
