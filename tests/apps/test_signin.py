@@ -13,7 +13,7 @@ from tests.apps.asking import Asking, hang_up, page_token, serving, socket
 from workbench.apps.audit import Audit
 from workbench.apps.roles import Reader
 from workbench.apps.server import make_server
-from workbench.apps.signin import COOKIE, make_sign_in, safe_next
+from workbench.apps.signin import COOKIE, XSRF_COOKIE, make_sign_in, safe_next
 from workbench.apps.signin_state import PAIR, State
 from workbench.apps.users import User, add_user, hashed, read_users, remove_user, right, write_users
 from workbench.cli import main
@@ -199,10 +199,15 @@ def test_signing_in_and_out(url, users):
 
 
 def test_the_cookie_is_for_https_only_where_https_is_used(runs, notebooks, users):
-    with serving(runs, notebooks, "--users", str(users), "--behind-proxy") as address:
-        reader = Asking(address, headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"})
+    options = ("--users", str(users), "--behind-proxy", "--origin", "https://ops.example.org")
+    with serving(runs, notebooks, *options) as address:
+        told = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9", "Host": "ops.example.org"}
+        reader = Asking(address, headers=told)
+        door = reader.get("/-/sign-in")
         answer = reader.sign_in("ana", WORD)
-        assert all("Secure" in line for line in answer.headers.get_all("Set-Cookie") if line.startswith(COOKIE))
+        cookies = [*door.headers.get_all("Set-Cookie"), *answer.headers.get_all("Set-Cookie")]
+        assert {line.partition("=")[0] for line in cookies} == {COOKIE, XSRF_COOKIE}
+        assert all("Secure" in line and "HttpOnly" in line for line in cookies)
     assert trail(users)[-1]["address"] == "203.0.113.9"
 
 

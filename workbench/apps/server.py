@@ -180,7 +180,7 @@ def make_server(
         use_xheaders=behind_proxy,
         http_server_kwargs={"max_body_size": 65_536, "max_buffer_size": 16 * 2**20},
         crew=crew,
-        **guarded(signin),
+        **guarded(signin, origins),
     )
     server.worker, server.pages, server.site = worker, pages, site
     server.ready, server.preparing, figures.tornado = {}, None, server._tornado

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -50,13 +50,14 @@ def dressed(handler: Any, page: str, record: Record | None = None) -> str:
     return prefixed(page, prefix_of(handler))
 
 
-def guarded(signin: SignIn | None) -> dict[str, Any]:
+def guarded(signin: SignIn | None, origins: Sequence[str] = ()) -> dict[str, Any]:
     """What bokeh's server is told: who may have a session, that tokens are signed, and what they must not carry."""
+    secure = bool(origins) and all(one.lower().startswith("https://") for one in origins)
     told: dict[str, Any] = {
         "signin": signin,
         "xsrf_cookies": True,
         "xsrf_cookie_name": XSRF_COOKIE,
-        "xsrf_cookie_kwargs": {"httponly": True, "samesite": "Strict"},
+        "xsrf_cookie_kwargs": {"httponly": True, "samesite": "Strict", "secure": secure},
         "include_headers": ["Host", "User-Agent"],
         "include_cookies": ["theme"],  # of the reader's cookies none comes into a page
     }
