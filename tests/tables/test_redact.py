@@ -64,7 +64,7 @@ KNOWN = {
         "fe80::1",
         "::ffff:10.1.2.3",
         "1:2:3:4:5:6:7:8",
-        *("[::1]:8080", "fe80::1ff:fe23:4567:890a%eth0", "2001:db8::/32"),
+        *("http://[::1]/x", "[::1]:8080", "fe80::1ff:fe23:4567:890a%eth0", "2001:db8::/32"),
         *("[2001:db8:85a3::8a2e:370:7334]:443", "64:ff9b::192.0.2.33", "2001:DB8::AB", '"remoteAddr":"203.0.113.195"'),
     ],
     "credentials": [
@@ -228,6 +228,7 @@ CLEAN = [
         "job 123456789012",
     ),
     *("a[1::2] x[::2] 10::20 12:: C::1 1::", "2020-2024-2028", "image@2x.png hero@3x.webp", "001-002-003 007 008 009"),
+    *("alsa-conf:all 1.2.5.1-2 <none>", "glibc 2.35.0.1+dfsg", "f8(float64[::1])", "x[0][::1]"),
     *(
         "rv:1.9.7.20",
         "(2024) 1234",
@@ -288,6 +289,10 @@ def test_findings_never_hold_the_value():
     assert counts(done.findings).to_pylist() == [
         {"field": "t", "kind": "email", "rule": "email", "findings": 1, "rows": 1}
     ]
+
+
+def test_both_ends_of_a_range_of_addresses_are_found():
+    assert scan(pa.table({"t": ["10.0.0.1-10.0.0.9"]}))["start"].to_pylist() == [0, 9]
 
 
 def test_findings_that_overlap_are_one_by_the_longest():
