@@ -79,6 +79,13 @@ def test_ties_at_the_watermark_are_neither_lost_nor_taken_twice(database, table)
     done = collect_sql(address, "requests", table, watermark="changed")
     assert (done.rows, rows(table)) == (3, [1, 2, 3, 3, 3, 4, 5])
     assert "1 rows have no changed" in done.told[0]["reason"]
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            said = "INSERT INTO requests (id, changed) VALUES (7, 'infinity'), (8, '-infinity'), (9, '0044-03-15 BC')"
+            connection.exec_driver_sql(said)
+        again = collect_sql(address, "requests", table, watermark="changed")
+        assert again.rows == 0
+        assert "4 rows have no changed (or none of the years 1 to 9999)" in again.told[0]["reason"]
     assert wb.open_table(table).kinds == {
         "id": "integer",
         "changed": "time",

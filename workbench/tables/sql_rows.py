@@ -181,7 +181,8 @@ def _collected(
     column = source.columns[watermark]
     statement = sa.select(*[source.columns[one] for one in dict.fromkeys([*schema.names, watermark, *keys])])
     low = None if base is None else _less(_decoded(base.told["watermark"]), lag)
-    statement = statement.where(column.is_not(None) if low is None else column >= low)
+    told = _tellable(engine, column)
+    statement = statement.where(told if low is None else sa.and_(told, column >= low))
     statement = statement.order_by(column, *[source.columns[one] for one in keys])
     full = delta.table_schema(at, schema, evolve, name, {})
     state = _State(base, lag)
@@ -206,10 +207,21 @@ def _collected(
             taken += count
             record = _record(at)
             base = record.get("sql", name)
-        lost = connection.execute(sa.select(sa.func.count()).select_from(source).where(column.is_(None))).scalar_one()
-    reason = f"{lost:,} rows have no {watermark} and cannot be taken" if lost else ""
+        lost = connection.execute(sa.select(sa.func.count()).select_from(source).where(sa.not_(told))).scalar_one()
+    reason = f"{lost:,} rows have no {watermark} (or none of the years 1 to 9999) and cannot be taken" if lost else ""
     line = {"source": name, "outcome": "taken" if taken else "known", "rows": taken, "reason": reason}
     return Collected(at.name, tuple(versions), taken, 1 if taken else 0, 0, 0, (line,))
+
+
+def _tellable(engine: sa.Engine, column: Any) -> Any:
+    """The condition that a row's watermark is there; in PostgreSQL, whose times may be infinite, that it can be told."""
+    sa = _library()
+    there = column.is_not(None)
+    if engine.dialect.name != "postgresql" or not isinstance(column.type, sa.DateTime):
+        return there
+    zone = datetime.UTC if column.type.timezone else None
+    ends = (datetime.datetime(1, 1, 2, tzinfo=zone), datetime.datetime(9999, 12, 30, tzinfo=zone))
+    return sa.and_(there, column.between(*ends))
 
 
 class _Batch:
