@@ -48,7 +48,6 @@ def start(environment: dict[str, str], room: str) -> Kernel:
 
     With WORKBENCH_WARM in the environment it is forked from the warm parent, where there is one (see `warm`).
     """
-    import zmq
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_core.utils import run_sync
@@ -57,7 +56,7 @@ def start(environment: dict[str, str], room: str) -> Kernel:
     manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     if environment.get(warm.VARIABLE, "") not in ("", "0"):
         manager._kernel_spec = KernelSpec(argv=warm.command(), display_name=warm.NAME, language="python")
-    manager.context.setsockopt(zmq.RECONNECT_IVL, 10)  # ms between two looks whether the kernel listens already
+    manager.context.reconnect_ivl = 10  # ms between two looks whether the kernel listens already
     os.mkdir(room, 0o700)
     manager.connection_file = f"{room}/k.json"
     if len(room) < 80:  # sockets in a folder of ours, not ports that anyone on this machine may listen to
