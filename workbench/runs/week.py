@@ -41,7 +41,7 @@ entries:
   failing:            # Thursday's and Friday's table lacks a column
     {notebook: failing, cron: "0 6 * * 3-6", parameters: {day: "{{ day }}"}, timeout: 12h, alerts: [{when: failed, to: log}]}
   slow:               # on Tuesday, later than it may be
-    {notebook: slow, cron: "0 9 * * 2", timeout: 12h, late: 30m, alerts: [{when: late, to: log}]}
+    {notebook: slow, cron: "0 9 * * 2", timeout: 12h, late: 10m, alerts: [{when: late, to: log}]}
   killed:             # on Wednesday, by kill -9; tried again ten minutes later
     {notebook: rows, cron: "0 12 * * 3", parameters: {day: "{{ day }}"}, timeout: 12h, retries: {times: 1, wait: 10m}}
   hanging:            # on Friday, a cell that does not end
