@@ -43,6 +43,7 @@ def test_every_library_that_the_package_imports_is_asked_for():
         for text in [*PROJECT["dependencies"], *(one for name in extras if name != "test" for one in extras[name])]
     }
     bring = {"cupy", "pylibcudf", "pynvml", "rmm"}  # by cudf and dask-cuda, at the versions that fit them
+    bring |= {"spacy"}  # by presidio-analyzer, whose models it finds
     bring |= {"IPython"}  # imported only where a notebook's kernel already has it
     modules = {module for module, wheels in packages_distributions().items() if asked & {one.lower() for one in wheels}}
     modules |= {name.replace("-", "_").removesuffix("_cu13") for name in asked} | set(sys.stdlib_module_names) | bring
