@@ -75,6 +75,12 @@ def test_each_thing_that_is_wrong_is_a_named_row_and_none_is_lost(tmp_path):
     assert usage.exceptions.column("value").to_pylist()[1] == "-5"
 
 
+def test_an_amount_that_no_number_of_microdollars_holds_is_named(tmp_path):
+    rows = [row(0, cost_usd=2.5), row(1, cost_usd=1.8e302), row(2, cost_usd=-5e12), row(3, cost_usd=4.6e12)]
+    usage = read_usage(write(tmp_path / "log.jsonl", rows))
+    assert reasons(usage) == [(2, "wrong type", "cost_usd"), (3, "wrong type", "cost_usd")]
+
+
 def test_an_unknown_model_is_named_when_it_is_priced(tmp_path):
     priced = price(read_usage(write(tmp_path / "log.jsonl", [row(1), row(2, model="o3")])))
     assert (priced.unpriced, priced.exceptions.column("reason").to_pylist()) == (1, ["unknown model"])

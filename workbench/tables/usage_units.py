@@ -13,6 +13,7 @@ from workbench.tables.usage_named import Found, Named
 from workbench.tables.usage_values import Values, numbers
 
 TO_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+MOST = 2.0**62  # microdollars: more are no amount, and fit no whole number
 TO_MICRO = {"usd": 1e6, "cents": 1e4, "micro_usd": 1.0, "nano_usd": 1e-3}
 DOLLARS = ("USD", "US$", "$", "DOLLAR", "DOLLARS")
 Times = tuple[Values, Values]  # microseconds since 1970, and where there are none
@@ -82,12 +83,14 @@ def billed(
                 named.taken.discard(name)
                 continue
             value, _, wrong = numbers(named.raw.columns[name])
+            wrong = wrong | (np.abs(value) >= MOST / TO_MICRO[real])
             found.add(wrong, "wrong type", name, named.raw.columns[name])
             how = "as given" if name in said else "by its name" if unit != "unsaid" else "by the currency beside it"
             units[name] = f"{real}, {how}"
-            out = np.where(np.isnan(out), value * TO_MICRO[real], out)
+            value = np.where(wrong, np.nan, value) * TO_MICRO[real]
+            out = np.where(np.isnan(out), value, out)
     found.add(~dollar.astype(bool), "other currency", "currency", currency)
-    kept = np.isfinite(out) & dollar.astype(bool) & (np.abs(out) < 2**62)
+    kept = np.isfinite(out) & dollar.astype(bool)
     exact = math.fsum(out[kept].tolist()) / 1e6
     return (
         pc.if_else(pc.is_in(upper, value_set=pa.array(DOLLARS)), "USD", upper),
