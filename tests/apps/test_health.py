@@ -159,7 +159,8 @@ def test_a_socket_of_another_process_gets_the_same_document(moving):
 
     page = Asking(moving).get("/live/waves")
     token = page_token(page.text)
-    roots = set(re.findall(r'data-root-id="([^"]+)"', page.text))
+    said = re.search(r'id="wb-session">(.*?)</script>', page.text, re.S)
+    roots = json.loads(said[1])["item"]["roots"]  # the session's pictures and their places
     assert roots
 
     async def document() -> str:
