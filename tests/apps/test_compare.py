@@ -25,19 +25,9 @@ def drawn(view) -> dict:
 
 
 def ends(item: dict, axis: str) -> tuple[float, float]:
-    (figure,) = [one for one in walk(item) if one.get("name") == "Figure" and "attributes" in one]
+    (figure,) = [one for one in snapshot.walk(item) if one.get("name") == "Figure" and "attributes" in one]
     told = figure["attributes"][f"{axis}_range"]["attributes"]
     return told.get("start", 0), told.get("end", 1)
-
-
-def walk(node):
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from walk(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from walk(value)
 
 
 def a_record(name: str = "20260101T000000Z", headline=(), given=None, **told) -> Record:
@@ -146,7 +136,7 @@ def test_colours_that_stand_for_numbers_mean_the_same():
     spans = {
         (one["attributes"]["low"], one["attributes"]["high"])
         for item in (a, b)
-        for one in walk(item)
+        for one in snapshot.walk(item)
         if one.get("name") == "LinearColorMapper" and "attributes" in one
     }
     assert spans == {(0, 7)}
@@ -158,7 +148,7 @@ def test_ranges_that_several_plots_share_are_shared_among_all():
     spans = {
         (one["attributes"].get("start", 0), one["attributes"].get("end", 1))
         for item in (a, b)
-        for one in walk(item)
+        for one in snapshot.walk(item)
         if one.get("name") == "Range1d" and "hour" in json.dumps(one["attributes"].get("tags"))
     }
     assert len(spans) == 1

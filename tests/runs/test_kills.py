@@ -100,18 +100,24 @@ def newest(engine):
         return c.scalar(sa.select(sa.func.max(windows.c.logical)))
 
 
-def test_two_schedulers_never_run_a_window_twice(start, ledger, tmp_path):
-    engine, both = open_ledger(ledger), [start(), start()]
-    limit = time.monotonic() + PATIENCE_S
-    begun = tmp_path / "runs" / "begun.txt"
-    while time.monotonic() < limit and not (begun.exists() and len(begun.read_text().splitlines()) > 8):
-        time.sleep(0.1)
+def wound_up(start, engine, both):
+    """The newest window that both schedulers planned: neither had ended, they are told to, and a third finishes what is left."""
     assert {one.poll() for one in both} == {None}
     for one in both:
         one.terminate()
         one.wait()
     last = newest(engine)
     assert start(moment_of(last).timestamp()).wait(PATIENCE_S) == 0
+    return last
+
+
+def test_two_schedulers_never_run_a_window_twice(start, ledger, tmp_path):
+    engine, both = open_ledger(ledger), [start(), start()]
+    limit = time.monotonic() + PATIENCE_S
+    begun = tmp_path / "runs" / "begun.txt"
+    while time.monotonic() < limit and not (begun.exists() and len(begun.read_text().splitlines()) > 8):
+        time.sleep(0.1)
+    last = wound_up(start, engine, both)
     again = {row.id for row in windows_of(engine, last) if row.reason or row.state != "good"}
     with reading(engine) as c:
         ended = set(c.scalars(sa.select(attempts.c.id).where(attempts.c.state != "good")))
@@ -143,12 +149,7 @@ def test_a_database_that_goes_and_comes_back_is_waited_for(start, ledger, postgr
             other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
             time.sleep(0.5)
             other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    assert {one.poll() for one in both} == {None}
-    for one in both:
-        one.terminate()
-        one.wait()
-    last = newest(engine)
-    assert start(moment_of(last).timestamp()).wait(PATIENCE_S) == 0
+    last = wound_up(start, engine, both)
     rows = windows_of(engine, last)
     good = Counter(
         (one.told["scheduled"]["entry"], one.told["scheduled"]["window"])
