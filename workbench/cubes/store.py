@@ -108,10 +108,12 @@ def _write(path: str, cube: xr.Dataset) -> None:
     """
     import h5py
 
+    from workbench.clusters import cores
+
     data = _plain(cube)
     sizes = {d: n for dims, values, _ in data.values() for d, n in zip(dims, values.shape, strict=True)}
     places = {d: place for place, d in enumerate(sizes)}
-    with h5py.File(path, "w", track_order=True) as f, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with h5py.File(path, "w", track_order=True) as f, ThreadPoolExecutor(cores()) as pool:
         scales = {d: f.create_dataset(d + "_" * (d in data), (n,), ">f4") for d, n in sizes.items()}
         for d, scale in scales.items():
             scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {sizes[d]:10d}")
