@@ -73,6 +73,34 @@ def test_kinds_and_plain_values_of_every_stored_type(tmp_path):
     assert found["nothing"] is None
 
 
+def test_decimals_are_the_nearest_floats(tmp_path):
+    told = ["-9966430.70", None, "1.10", "100.30"]  # Arrow's own cast makes -9966430.700000001 of the first
+    some = [None if v is None else decimal.Decimal(v) for v in told]
+    columns = {
+        "cents": pa.array(some, pa.decimal128(12, 2)),
+        "fine": pa.array(some, pa.decimal128(38, 18)),
+        "wide": pa.array(some, pa.decimal256(60, 5)),
+    }
+    path = write(tmp_path / "money.parquet", columns)
+    for name in columns:
+        assert values(open_table(path), name) == [-9966430.7, None, 1.1, 100.3]
+        assert len(values(open_table(path, where=[(name, "==", -9966430.7)]), name)) == 1
+
+
+@pytest.mark.parametrize(
+    ("far", "said"),
+    [
+        (pa.array([1, 2**31 - 1], pa.int32()).cast(pa.date32()), "first 2147483647 of date32"),
+        (pa.array([1, 10**16]).cast(pa.timestamp("ms", "UTC")), "first 10000000000000000 of timestamp"),
+    ],
+)
+def test_a_time_that_no_count_of_microseconds_holds_is_told(tmp_path, far, said):
+    table = open_table(write(tmp_path / "far.parquet", {"day": far, "k": [1, 2]}))
+    with pytest.raises(WorkbenchError, match=f"column 'day' .* is no time: {said}.*columns="):
+        values(table, "day")
+    assert values(open_table(tmp_path / "far.parquet", columns=["k"]), "k") == [1, 2]
+
+
 def test_opening_reads_no_data_and_the_table_travels(tmp_path):
     path = write(tmp_path / "t.parquet", {"a": list(range(10)), "b": ["x"] * 10}, row_group_size=4)
     table = pickle.loads(pickle.dumps(open_table(path, columns=["a"])))

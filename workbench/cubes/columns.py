@@ -48,7 +48,7 @@ def integral(array: pa.Array) -> pa.Array:
 
         return micros(array).view(pa.int64())
     if pa.types.is_date(t):
-        return array.cast(pa.timestamp("us"), safe=False).view(pa.int64())
+        return array.cast(pa.timestamp("us")).view(pa.int64())
     if pa.types.is_duration(t):
         return array.cast(pa.duration("us"), safe=False).view(pa.int64())
     if pa.types.is_time32(t) or pa.types.is_time64(t):

@@ -130,9 +130,24 @@ def convert(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         import pyarrow.compute as pc
 
         return pc.divide(values.cast(pa.int64()).cast(pa.float64(), safe=False), float(seconds)).cast(wanted)
+    if at.is_decimal(have) and kind_of(wanted) == "number":
+        return pa.chunked_array([_nearest(chunk) for chunk in values.chunks], pa.float64()).cast(wanted)
     if kind_of(wanted) == "number" and kind_of(have) in ("integer", "number"):
         return values.cast(wanted, safe=False)
     return values.cast(wanted)
+
+
+def _nearest(values: pa.Array) -> pa.Array:
+    """Decimals as the nearest floats, which Arrow's own cast may miss by one: 9966430.70 is 9966430.7."""
+    import numpy as np
+
+    if at.is_decimal128(values.type) and 0 <= values.type.scale <= 22 and len(values):
+        low, high = np.frombuffer(values.buffers()[1], np.int64).reshape(-1, 2)[values.offset :][: len(values)].T
+        exact = (np.abs(low) <= 2**53) & (high == low >> 63)  # and so is a power of ten up to the 22nd
+        gone = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else np.zeros(len(values), bool)
+        if (exact | gone).all():
+            return pa.array(low / 10.0**values.type.scale, mask=gone if values.null_count else None)
+    return values.cast(pa.string()).cast(pa.float64())
 
 
 def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -153,7 +168,7 @@ def _time(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if at.is_timestamp(have):
         return pa.chunked_array([micros(chunk) for chunk in values.chunks], pa.timestamp("us", have.tz)).cast(TIME)
     if at.is_date(have):
-        return values.cast(pa.timestamp("us"), safe=False).cast(TIME)
+        return values.cast(pa.timestamp("us")).cast(TIME)
     if kind_of(have) == "text":
         import pyarrow.compute as pc
 
@@ -166,12 +181,15 @@ def _time(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def micros(values: pa.Array) -> pa.Array:
-    """Timestamps of any unit in microseconds; nanoseconds are rounded down, before 1970 too (a cast rounds towards it)."""
+    """Timestamps of any unit in microseconds; nanoseconds are rounded down, before 1970 too (a cast rounds towards it).
+
+    Raises pyarrow.ArrowInvalid for times beyond the year 294,246, which no 64-bit count of microseconds holds.
+    """
     import pyarrow.compute as pc
 
     wanted = pa.timestamp("us", values.type.tz)
     if values.type.unit != "ns":
-        return values.cast(wanted, safe=False)
+        return values.cast(wanted)
     plain = values.view(pa.int64())
     least = pc.min(plain).as_py()
     if least is None or least >= 0:

@@ -147,14 +147,16 @@ def converted(values: pa.ChunkedArray, wanted: pa.DataType, name: str, part: str
         advice = f'leave {name!r} out of types, or use types={{{name!r}: "text"}}'
         if kind == "time":
             advice = "a time is ISO text such as 2026-03-01 or 2026-03-01T08:00:00+02:00; mend it or use another column"
-        first = repr(_misfit(values, wanted))[:100]
+            if kind_of(values.type) == "time":
+                advice = "times go to the year 294,246; mend it, or open the other columns only, with columns="
+        first = _misfit(values, wanted)[:100]
         raise WorkbenchError(
             f"{path!r} has a value in column {name!r} ({part}) that is no {kind}: first {first}; {advice}"
         ) from error
 
 
-def _misfit(values: pa.ChunkedArray, wanted: pa.DataType) -> Any:
-    """The first of the values that does not fit, where one is known not to."""
+def _misfit(values: pa.ChunkedArray, wanted: pa.DataType) -> str:
+    """The first of the values that does not fit, as text, where one is known not to."""
     low, high = 0, len(values)
     while high - low > 1:
         middle = (low + high) // 2
@@ -163,7 +165,10 @@ def _misfit(values: pa.ChunkedArray, wanted: pa.DataType) -> Any:
             low = middle
         except pa.ArrowException:
             high = middle
-    return values[low].as_py()
+    try:
+        return repr(values[low].as_py())
+    except (ValueError, OverflowError):  # no calendar of Python's holds it
+        return f"{values[low].value} of {values.type}"
 
 
 def constant(value: Any, type_: pa.DataType, rows: int) -> pa.ChunkedArray:
