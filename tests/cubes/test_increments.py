@@ -106,6 +106,21 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
         wb.open_store(tmp_path / "logs")
 
 
+@pytest.mark.parametrize("of", [None, wb.Top("model"), []], ids=["everything", "texts only", "rows only"])
+def test_conditions_belong_to_the_recipe(tmp_path: Path, of: object) -> None:
+    write_day(tmp_path / "logs", 0)
+
+    def count(where: list) -> xr.Dataset:
+        return wb.cube(wb.open_table(tmp_path / "logs", where=where), of=of, onto=tmp_path / "store")
+
+    since = [("time", ">=", "2026-03-02"), ("model", "==", "a")]
+    assert int(count(since)["count"]) == ROWS // 2
+    write_day(tmp_path / "logs", 1)
+    with pytest.raises(wb.WorkbenchError, match="holds cubes with where= .*2026-03-02.* asks for "):
+        count([])
+    assert int(count(since)["count"]) == ROWS
+
+
 CHILD = """
 import sys
 import workbench as wb

@@ -53,7 +53,7 @@ def count_onto(
     that is gone.
     """
     from workbench.clusters import workers
-    from workbench.cubes.algebra import add, plans_of
+    from workbench.cubes.algebra import add
     from workbench.cubes.scan import finished, plan_columns, run
     from workbench.cubes.store import open_cube, save_cube
 
@@ -65,7 +65,7 @@ def count_onto(
         state = _manifest(folder)
         first = open_cube(folder / (state["total"] or next(iter(state["leaves"])))) if state["leaves"] else None
         columns = plan_columns(table, axes, of, first if first is not None else plan)
-        if first is not None and plans_of(first):
+        if first is not None:
             _same_recipe(folder, first, table, columns, axes)
         todo, recounted = _unseen(folder, state, table)
         by_file: dict[int, list] = {}
@@ -231,7 +231,8 @@ def _same_recipe(folder: Path, stored: Any, table: Any, columns: tuple, axes: tu
     from workbench.cubes.scan import _asked
 
     want = [(c.name, c.kind, _asked(c)) for c in columns]
-    where = json.dumps([list(w) if isinstance(w, tuple | list) else str(w) for w in getattr(table, "where", ())])
+    where = json.loads(json.dumps([list(w) for w in table.where], default=str))
+    kept = json.loads(stored.attrs.get("where", "[]"))
     differs = (
         ("axes", axes_of(stored), [a.recipe() for a in axes])
         if axes_of(stored) != [a.recipe() for a in axes]
@@ -239,8 +240,8 @@ def _same_recipe(folder: Path, stored: Any, table: Any, columns: tuple, axes: tu
         if [x[:2] for x in have] != [x[:2] for x in want]
         else ("measures", have, want)
         if have != want
-        else ("where=", stored.attrs.get("where", "[]"), where)
-        if json.loads(stored.attrs.get("where", "[]")) != json.loads(where)
+        else ("where=", kept, where)
+        if kept != where
         else None
     )
     if differs:
