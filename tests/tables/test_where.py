@@ -22,6 +22,8 @@ COMPARE = {
     ">=": operator.ge,
 }
 
+LARGE = [2**53 + 1, 2**63 - 1, -(2**63)]  # as floats they would be their neighbours
+
 
 def kept(path, where, column):
     table = open_table(path, columns=[column], where=where)
@@ -32,7 +34,7 @@ def kept(path, where, column):
 @given(
     rows=st.lists(
         st.tuples(
-            st.none() | st.integers(-3, 3),
+            st.none() | st.integers(-3, 3) | st.sampled_from(LARGE),
             st.none() | st.sampled_from([-1.5, -0.0, 0.0, 2.0, float("nan"), float("inf")]),
             st.none() | st.sampled_from(["", "a", "b\n", "é😀"]),
         ),
@@ -45,13 +47,19 @@ def kept(path, where, column):
 )
 def test_a_condition_keeps_the_rows_that_hold_it(tmp_path, rows, column, operation, data, group):
     index = "ifs".index(column)
-    value = data.draw([st.integers(-3, 3), st.sampled_from([-1.5, 0.0, 2.0]), st.sampled_from(["", "a", "é😀"])][index])
+    number = st.integers(-3, 3) | st.sampled_from(
+        [*LARGE, 2**64, -(10**400), -1.5, 0.0, 2.0, 2.0**53, 1e9, np.inf, np.nan]
+    )
+    value = data.draw([number, number, st.sampled_from(["", "a", "é😀"])][index])
     types = {"i": pa.int64(), "f": pa.float64(), "s": pa.string()}
     columns = {name: pa.array([row[k] for row in rows], types[name]) for k, name in enumerate("ifs")}
     columns["row"] = pa.array(range(len(rows)), pa.int64())
     pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=group)
     expected = [k for k, row in enumerate(rows) if row[index] is not None and COMPARE[operation](row[index], value)]
     assert kept(tmp_path / "t.parquet", [(column, operation, value)], "row") == expected
+    if operation in ("==", "!=") and value == value:
+        listed = {"==": "in", "!=": "not in"}[operation]
+        assert kept(tmp_path / "t.parquet", [(column, listed, [value])], "row") == expected
 
 
 @pytest.fixture

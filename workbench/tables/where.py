@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as at
@@ -115,21 +117,54 @@ def _holds(values: pa.Array, operation: str, value: Any) -> pa.Array:
     if at.is_dictionary(values.type):
         held = _holds(values.dictionary, operation, value)
         return pc.fill_null(pc.take(held, values.indices), False)
+    if at.is_integer(values.type):
+        value = _whole(value) if operation in ("in", "not in") else value
+        if operation in COMPARE:
+            return _compared(values, operation, value)
+    elif at.is_floating(values.type):
+        value = [_float(one) for one in value] if operation in ("in", "not in") else _float(value)
     if operation in ("in", "not in"):
-        wanted = pa.array(list(value), _scalar_type(values.type, value))
+        wanted = pa.array(list(value), _scalar_type(values.type))
         inside = pc.is_in(values.cast(wanted.type, safe=False) if wanted.type != values.type else values, wanted)
         return pc.and_(pc.invert(inside) if operation == "not in" else inside, pc.is_valid(values))
-    return pc.fill_null(COMPARE[operation](values, pa.scalar(value, _scalar_type(values.type, [value]))), False)
+    return pc.fill_null(COMPARE[operation](values, pa.scalar(value, _scalar_type(values.type))), False)
 
 
-def _scalar_type(have: pa.DataType, values: Iterable[Any]) -> pa.DataType:
+def _scalar_type(have: pa.DataType) -> pa.DataType:
     if at.is_timestamp(have):
         return TIME
-    if at.is_integer(have):
-        numbers = list(values)
-        whole = all(isinstance(one, int) and -(2**63) <= one < 2**63 for one in numbers)
-        return pa.int64() if whole and not at.is_uint64(have) else pa.float64()
-    return pa.float64() if at.is_floating(have) else have
+    return pa.int64() if at.is_integer(have) else pa.float64() if at.is_floating(have) else have
+
+
+def _float(value: Any) -> float:
+    """A number as a float, whole ones beyond all floats as infinity."""
+    return (
+        value if isinstance(value, float) else float(value) if abs(value) < 2**1023 else math.copysign(math.inf, value)
+    )
+
+
+def _whole(values: Iterable[Any]) -> list[int]:
+    """Those of the numbers that a 64-bit integer can be."""
+    finite = [one for one in values if isinstance(one, int) or math.isfinite(one)]
+    return [int(one) for one in finite if int(one) == one and -(2**63) <= one < 2**63]
+
+
+def _compared(values: pa.Array, operation: str, value: Any) -> pa.Array:
+    """Integers compared with any number, exactly: as floats, those beyond 2**53 would be taken for their neighbours."""
+    nothing = value != value
+    floor = 0 if nothing else value if isinstance(value, int) else math.floor(max(-1e300, min(1e300, value)))
+    between = floor != value
+    above, below = floor >= 2**63, floor < -(2**63)
+    if nothing or above or below or (between and operation in ("==", "!=")):
+        every = (
+            operation == "!="
+            or (not nothing and above and operation in ("<", "<="))
+            or (below and operation in (">", ">="))
+        )
+        return pc.is_valid(values) if every else pa.array(np.zeros(len(values), bool))
+    if between:  # less than 2.5 is at most 2, at least 2.5 is more than 2
+        operation = operation[0] + "=" if operation[0] == "<" else ">"
+    return pc.fill_null(COMPARE[operation](values, pa.scalar(floor, pa.int64())), False)
 
 
 def ordered(value: Any) -> Any:
