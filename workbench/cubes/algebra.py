@@ -87,6 +87,11 @@ def _differ(a: xr.Dataset, b: xr.Dataset, what: str) -> str:
         return [f"{x['name']} {_measures(x['asked'])}" for x in columns_of(c)]
 
     left, right = say(a), say(b)
+    advice = "Count both with the same by= and of=, and the second with plan= of the first."
+    kinds = {c["name"]: c["kind"] for c in columns_of(b)}
+    other = [c["name"] for c in columns_of(a) if kinds.get(c["name"], c["kind"]) != c["kind"]]
+    if what == "columns" and other:
+        advice = f"Open both with the same types={{{other[0]!r}: ...}}, so that the column is of one kind."
     if what != "axes":  # many columns: only those in which they differ
         same = set(left) & set(right)
         left, right = (
@@ -94,8 +99,7 @@ def _differ(a: xr.Dataset, b: xr.Dataset, what: str) -> str:
             [x for x in right if x not in same] or ["no others"],
         )
     return (
-        f"Cubes of different {what} do not add: {name(a)} has {_brief(left)}; {name(b)} has {_brief(right)}. "
-        f"Count both with the same by= and of=, and the second with plan= of the first."
+        f"Cubes of different {what} do not add: {name(a)} has {_brief(left)}; {name(b)} has {_brief(right)}. {advice}"
     )
 
 

@@ -256,7 +256,8 @@ def _field(
         )
         raise WorkbenchError(
             f"the files have different schemas: {place.show(lacking.path)!r} lacks column {name!r}, "
-            f"which {place.show(holders[0][0].path)!r} has: {nearest(name, schema.names)}"
+            f"which {place.show(holders[0][0].path)!r} has: {nearest(name, schema.names)}; write them alike, or open the "
+            "columns that all of them have, with columns="
         )
     if asked is not None:
         return asked
@@ -269,7 +270,12 @@ def _field(
             raise WorkbenchError(
                 f"the files have different schemas: column {name!r} is {kind_of(type_)} ({type_}) in "
                 f"{place.show(file.path)!r} but {kind_of(result)} ({result}) in {place.show(origin.path)!r}: "
-                f'write them alike, or say which with types={{{name!r}: "..."}}'
+                "write them alike, or "
+                + (
+                    "open the other columns only, with columns="
+                    if "other" in (kind_of(type_), kind_of(result))
+                    else f'say which with types={{{name!r}: "..."}}'
+                )
             )
         origin = file if pa.types.is_null(result) and not pa.types.is_null(type_) else origin
         result = both
