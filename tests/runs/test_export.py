@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import types
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -46,16 +46,37 @@ def text(schedule, tmp_path):
     return make
 
 
-def test_the_unit_passes_the_check_of_systemd(text, tmp_path):
-    told, cannot = text("systemd")
+@pytest.mark.parametrize("name", ["plain", "with space", "50% off", "Käse", "it's", "back\\slash", 'quo"te', "$HOME;x"])
+def test_the_unit_passes_the_check_of_systemd(schedule, name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    told, cannot = export(schedule, "systemd", folder=folder, runs=folder / "my runs", today=DAY)
     assert cannot == []
     assert '--runs "' in told  # the folder has a space in it
+    assert f"WorkingDirectory={str(folder).replace('%', '%%')}\n" in told  # the rest of its line, never quoted
+    assert "$" not in told.split("ExecStart=")[1].split("\n")[0].replace("$$", "")
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here to check the unit with")
     unit = tmp_path / "workbench-schedule.service"
     unit.write_text(told)
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.replace("\n", "")) == (0, "")
+
+
+def test_the_unit_names_the_ledger_in_full_and_never_a_password(schedule, tmp_path, monkeypatch):
+    def told(ledger):
+        return export(schedule, "systemd", folder=tmp_path, runs=tmp_path, today=DAY, ledger=ledger)[0]
+
+    monkeypatch.chdir(tmp_path)
+    assert f" --ledger {tmp_path}/own.db\n" in told("own.db")
+    assert " --ledger secret:env:LEDGER\n" in told("secret:env:LEDGER")
+    assert " --ledger postgresql://wb@host/runs\n" in told("postgresql://wb@host/runs")
+    for address in ("postgresql://wb:hush@host/runs", "postgresql://host/runs?user=wb&password=hush"):
+        with pytest.raises(WorkbenchError, match="give --ledger secret:env:LEDGER and write LEDGER=") as refused:
+            told(address)
+        assert "hush" not in str(refused.value)
+    with pytest.raises(WorkbenchError, match="a character that is not printed"):
+        export(schedule, "systemd", folder=tmp_path / "a\nExecStart=b", runs=tmp_path, today=DAY)
 
 
 def test_a_line_of_the_crontab_runs_what_it_says(text):
@@ -69,11 +90,36 @@ def test_a_line_of_the_crontab_runs_what_it_says(text):
     line = next(one for one in told.splitlines() if one.startswith("30 2"))
     command = line.split(" ", 5)[5].replace(r"\%", "%")
     command = command.replace(command[command.index(".lock'") + 7 : command.index(" run ")], "printf '%s\\n'")
-    Path(command.split("flock -n '")[1].split("'")[0]).parent.mkdir(parents=True, exist_ok=True)
+    assert not Path(command.split("flock -n '")[1].split("'")[0]).parent.exists()  # the first run makes it
     said = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=True).stdout
     words = said.splitlines()
     assert words[words.index("every") + 1] == "it's 5%"
     assert words[words.index("--at") + 1] == "now"
+
+
+def test_what_a_line_of_a_crontab_cannot_hold_is_left_out(tmp_path):
+    entries = {"lines": {"cron": "0 1 * * *", "parameters": {"by": "a\nb"}}, "one": {"cron": "0 1 * * *", "retries": 0}}
+    told, cannot = made(tmp_path, entries, "crontab")
+    assert cannot == ["lines: left out, as a line of a crontab cannot hold a parameter of several lines"]
+    assert sum(line.startswith("0 1") for line in told.splitlines()) == 1
+
+
+def test_a_dollar_is_no_variable_of_the_container(tmp_path):
+    told, _ = made(tmp_path, {"one": {"cron": "0 1 * * *", "parameters": {"by": "$(HOME) $$ $x"}}}, "kubernetes")
+    assert '"$$(HOME) $$$$ $$x"' in told  # $$ is how Kubernetes spells one
+
+
+def test_what_airflow_does_otherwise_is_said(tmp_path):
+    entries = {
+        "a": {"cron": "0 1 * * *", "catch-up": "none", "overlap": "skip", "memory": "1GB"},
+        "b": {"cron": "0 1 * * *", "retries": {"times": 2, "factor": 3, "after": ["disk"]}, "overlap": "replace"},
+        "c": {"cron": "0 1 * * *"},
+    }
+    assert made(tmp_path, entries, "airflow")[1] == [
+        "a: airflow does not do memory; catch-up: none (the latest runs); overlap: skip (the latest waits)",
+        "b: airflow does not do retries by kind of failure (any is tried again); factor 3 (it doubles); "
+        "overlap: replace (it waits)",
+    ]
 
 
 def test_dags_of_airflow_2_and_3_say_when_and_what(text, monkeypatch):
@@ -98,6 +144,14 @@ def test_dags_of_airflow_2_and_3_say_when_and_what(text, monkeypatch):
         assert daily["command"].endswith("--at {{ (data_interval_end or dag_run.run_after).isoformat() }}")
 
 
+# What Airflow 2.11 and 3.3 took when they read such a file and ran its tasks; 2 refuses any other type.
+DAG_TYPES = {"description": str, "catchup": bool, "max_active_runs": int, "params": dict, "tags": list}
+TASK_TYPES = {
+    "env": dict, "append_env": bool, "execution_timeout": timedelta, "retries": int, "retry_delay": timedelta,
+    "retry_exponential_backoff": bool, "max_retry_delay": timedelta,
+}  # fmt: skip
+
+
 def run_with_stand_ins(text, monkeypatch, newer):
     """What the file would give to Airflow 3 (newer) or 2, with stand-ins for the modules that it imports."""
     made, place = {}, []
@@ -105,6 +159,7 @@ def run_with_stand_ins(text, monkeypatch, newer):
     class Dag:
         def __init__(self, dag_id, **told):
             assert re.fullmatch(r"[\w.-]{1,250}", dag_id, re.ASCII)  # else Airflow refuses it
+            assert {name: type(one) for name, one in told.items() if name in DAG_TYPES} == DAG_TYPES
             self.dag_id = dag_id
             made[dag_id] = told
 
@@ -116,6 +171,7 @@ def run_with_stand_ins(text, monkeypatch, newer):
             place.pop()
 
     def bash(task_id, bash_command, **told):
+        assert {name: type(one) for name, one in told.items()} == TASK_TYPES
         made[place[-1]] |= {"command": bash_command, **told}
 
     bash_at = "airflow.providers.standard.operators.bash" if newer else "airflow.operators.bash"

@@ -255,7 +255,7 @@ def _export(options: argparse.Namespace) -> int:
 
     text, cannot = export(
         read_schedule(options.file), options.kind, folder=options.folder, runs=runs_dir(options.runs),
-        today=datetime.now(UTC), ledger=options.ledger, image=options.image,
+        today=datetime.now(UTC), ledger=options.ledger or os.environ.get("WORKBENCH_LEDGER", ""), image=options.image,
     )  # fmt: skip
     print(text, end="")
     for line in cannot:

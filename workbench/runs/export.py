@@ -17,8 +17,9 @@ from typing import Any
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.resources import templates_folder
-from workbench.runs.command import arguments
-from workbench.runs.schedule import Entry, Schedule
+from workbench.runs.command import arguments, text_of
+from workbench.runs.schedule import KINDS as FAILURES
+from workbench.runs.schedule import PASSING, Entry, Schedule
 from workbench.runs.secrets import is_reference
 
 KINDS = {
@@ -63,16 +64,23 @@ def export(
         "percent": lambda text: text.replace("%", r"\%"),  # a bare one ends the command of a crontab's line
     }
     folder, runs = folder.absolute(), runs.absolute()
-    readable = [one for one in schedule.entries if one.enabled and portable(one.cron, kind)]
+    for path in (folder, runs, schedule.path.absolute()):
+        if not str(path).isprintable():
+            raise WorkbenchError(
+                f"The path {str(path)!r} has a character that is not printed, which schedulers misread; rename it."
+            )
+    ledger = _ledger(ledger, folder)
+    readable = [one for one in schedule.entries if one.enabled and not _unsaid(one, kind)]
     entries = [_entry(one, runs, kind) for one in readable]
     _distinct(entries)
     text = environment.get_template(KINDS[kind]).render(
         entries=entries,
-        folder=_unit(folder) if kind == "systemd" else str(folder),
+        folder=_percent(folder) if kind == "systemd" else str(folder),
         runs=_unit(runs),
-        schedule=_Path(schedule.path.absolute()),
+        title=_percent(schedule.path.name),
+        schedule=_unit(schedule.path.absolute()),
         ledger=f" --ledger {_unit(ledger)}" if ledger else "",
-        workbench=" ".join(_unit(word) for word in _program()),
+        workbench=" ".join(_quoted(word) for word in _program()),
         user=getpass.getuser(),
         image=image,
         year=today.year,
@@ -143,21 +151,34 @@ def _distinct(entries: list[dict[str, Any]]) -> None:
             seen.add(one[key])
 
 
-class _Path(str):
-    """A path as a unit spells it, with its name for the description."""
+def _ledger(address: str, folder: Path) -> str:
+    """The address of a ledger as a unit may hold it: a path in full, never a password."""
+    if address.startswith("secret:") or not address:
+        return address
+    if "://" not in address:
+        return str(Path(address).expanduser().absolute())
+    if re.match(r"[^/]*://[^/@]*:[^/]*@", address) or re.search(r"[?&]password=", address):
+        raise WorkbenchError(
+            "The ledger's address holds a password, which would stay in the exported file; give --ledger secret:env:LEDGER and "
+            f"write LEDGER=postgresql://... into {folder / 'workbench.env'}, readable by the service only."
+        )
+    return address
 
-    def __new__(cls, path: Path) -> _Path:
-        made = super().__new__(cls, _unit(path))
-        made.name = path.name
-        return made
 
-    name: str
+def _percent(text: Path | str) -> str:
+    """A value of a unit that is the whole rest of its line: never quoted, `%` doubled."""
+    return str(text).replace("%", "%%")
 
 
-def _unit(path: Path | str) -> str:
-    """A word of a unit's command line: `%` doubled, quoted where it has spaces."""
-    text = str(path).replace("%", "%%")
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"[\s\"'\\;]", text) else text
+def _quoted(text: Path | str) -> str:
+    """A word of a unit's command line, in quotes where it has spaces."""
+    told = _percent(text)
+    return '"' + told.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"[\s\"'\\;]", told) else told
+
+
+def _unit(text: Path | str) -> str:
+    """An argument of a unit's command line: as a word, and `$`, which would name a variable, doubled."""
+    return _quoted(str(text).replace("$", "$$"))
 
 
 def _entry(entry: Entry, runs: Path, kind: str) -> dict[str, Any]:
@@ -172,7 +193,8 @@ def _entry(entry: Entry, runs: Path, kind: str) -> dict[str, Any]:
     inside = entry.notebook.stem if shipped else f"notebooks/{entry.notebook.name}"  # of the image and its volume
     own[1] = inside if kind == "kubernetes" else str(entry.notebook.absolute())
     words = [*program, *own, *words]
-    lock = f"flock {'-n ' if entry.overlap == 'skip' else ''}{shlex.quote(str(runs / f'.{entry.name}.lock'))} "
+    lock = f"mkdir -p {shlex.quote(str(runs))} && flock {'-n ' if entry.overlap == 'skip' else ''}"
+    lock += f"{shlex.quote(str(runs / f'.{entry.name}.lock'))} "
     secrets = {f"WORKBENCH_{name.upper()}": value for name, value in parameters.items() if is_reference(value)}
     set_first = ["env", *(f"{name}={value}" for name, value in secrets.items())] if secrets else []
     plain = re.sub(r"[^a-z0-9-]+", "-", entry.name.lower()).strip("-")[:42].strip("-") or "entry"
@@ -191,13 +213,14 @@ def _entry(entry: Entry, runs: Path, kind: str) -> dict[str, Any]:
         "retries": entry.retries.times,
         "wait": entry.retries.wait,
         "factor": entry.retries.factor,
+        "longest": max(entry.retries.longest, entry.retries.wait),
         "each": entry.catch_up == "each",
         "at_once": 16 if entry.overlap == "allow" else 1,
         "label": f"workbench-{plain}",
         "policy": {"allow": "Allow", "replace": "Replace"}.get(entry.overlap, "Forbid"),
         "starting": 120 if entry.catch_up == "none" else 86_400,
         "whole": int((entry.timeout + 120) * (entry.retries.times + 1)),
-        "shell": words,
+        "shell": [word.replace("$", "$$") for word in words],  # else $(NAME) would be a variable of the container
         "memory": f"{max(1, entry.memory // 2**20)}Mi" if entry.memory else "8Gi",
         "asks": f"{max(1, entry.memory // 2**20)}Mi" if 0 < entry.memory < 2**31 else "2Gi",  # never above the limit
     }
@@ -215,27 +238,46 @@ def _shipped() -> Path:
     return notebooks_folder()
 
 
+def _unsaid(entry: Entry, kind: str) -> str:
+    """Why an entry cannot be written for a kind of scheduler at all, "" where it can."""
+    if kind == "systemd":
+        return ""
+    if not portable(entry.cron, kind):
+        return f"{kind} has no words for cron {entry.cron!r}; write other days"
+    if kind == "crontab" and any("\n" in text_of(one) for one in entry.parameters.values()):
+        return "a line of a crontab cannot hold a parameter of several lines"
+    return ""
+
+
 def _cannot(schedule: Schedule, kind: str) -> list[str]:
     """What of a schedule a foreign scheduler does not do."""
     found = []
     for entry in schedule.entries:
         if not entry.enabled:
             found.append(f"{entry.name}: left out, as it is switched off")
-            continue
-        if not portable(entry.cron, kind):
-            found.append(f"{entry.name}: left out, as {kind} has no words for cron {entry.cron!r}; write other days")
-            continue
-        lost = []
-        if entry.depends_on:
-            lost.append(f"depends-on {', '.join(entry.depends_on)}")
-        if entry.alerts:
-            lost.append("alerts")
-        if kind == "crontab" and entry.retries.times:
-            lost.append("retries")
-        if kind in ("crontab", "kubernetes") and entry.catch_up == "each":
-            lost.append("catch-up: each")
-        if kind == "airflow" and entry.overlap == "replace":
-            lost.append("overlap: replace")
-        if lost:
-            found.append(f"{entry.name}: {kind} does not do {'; '.join(lost)}")
+        elif why := _unsaid(entry, kind):
+            found.append(f"{entry.name}: left out, as {why}")
+        elif lost := "; ".join(_lost(entry, kind)):
+            found.append(f"{entry.name}: {kind} does not do {lost}")
     return found
+
+
+def _lost(entry: Entry, kind: str) -> list[str]:
+    """The keys of an entry that a foreign scheduler does not heed, in words."""
+    retries, others = entry.retries, kind in ("airflow", "kubernetes")
+    told = (
+        (f"depends-on {', '.join(entry.depends_on)}", bool(entry.depends_on)),
+        ("alerts", bool(entry.alerts)),
+        ("retries", kind == "crontab" and retries.times > 0),
+        (
+            "retries by kind of failure (any is tried again)",
+            others and retries.times > 0 and set(retries.after) not in (set(PASSING), set(FAILURES)),
+        ),
+        (f"factor {retries.factor:g} (it doubles)", kind == "airflow" and retries.factor not in (1, 2)),
+        ("memory", kind != "kubernetes" and entry.memory > 0),
+        ("catch-up: each", kind in ("crontab", "kubernetes") and entry.catch_up == "each"),
+        ("catch-up: none (the latest runs)", kind == "airflow" and entry.catch_up == "none"),
+        ("overlap: replace (it waits)", kind in ("airflow", "crontab") and entry.overlap == "replace"),
+        ("overlap: skip (the latest waits)", kind == "airflow" and entry.overlap == "skip"),
+    )
+    return [words for words, is_lost in told if is_lost]
