@@ -115,8 +115,9 @@ def test_pictures_may_share_a_formatter(tmp_path):
 
     shared = NumeralTickFormatter(format="0.0")
     both = [curve().opts(yformatter=shared), curve().opts(yformatter=shared)]
-    column = page(a_run(tmp_path), "T", "Q", sections=[("One", "", both)])
-    assert column.get_root()
+    assert page(a_run(), "T", "Q", sections=[("One", "", both)]).get_root()
+    told = page(a_run(tmp_path), "T", "Q", sections=[("One", "", both)])
+    assert repr(told) == "The page of this run, with 2 pictures, is in the files beside this notebook."
     assert len(json.loads(snapshot.read_snapshot(tmp_path).pictures)) == 2
 
 

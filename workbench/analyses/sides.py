@@ -57,9 +57,9 @@ def side(table: str, text: str) -> Side:
 
 
 def split(
-    current: xr.Dataset, reference: xr.Dataset | None, before: Side, after: Side
+    current: xr.Dataset, reference: xr.Dataset | None, before: Side, after: Side, chunks: xr.Dataset | None = None
 ) -> tuple[xr.Dataset, xr.Dataset, str]:
-    """The reference without windows, the current windows, and the reference's name.
+    """The reference without windows, the current windows, and the reference's name; chunks: `reference_windows`, if known.
 
     reference is None when both sides are of one table, whose cube is `current`. Then the reference is the window that
     `before` says; without one, all windows before `after`'s; without that too, the first third of all windows.
@@ -71,15 +71,17 @@ def split(
 
     if reference is not None:
         chosen = _within(reference, before, "reference")
-        first = select(reference, **{WINDOW: list(chosen)}) if before.start is not None else reference
+        first = reference if chunks is None else chunks
+        if before.start is not None and chunks is None:
+            first = select(reference, **{WINDOW: list(chosen)})
         second = current
         if after.start is not None:
             second = select(current, **{WINDOW: list(_within(current, after, "current"))})
         name = before.table if before.start is None else _span(reference, chosen)
         return (collapse(first, WINDOW) if WINDOW in first.dims else first), second, name
     old, new = _chosen(current, before, after)
-    first, second = select(current, **{WINDOW: list(old)}), select(current, **{WINDOW: list(new)})
-    return collapse(first, WINDOW), second, _span(current, old)
+    first = select(current, **{WINDOW: list(old)}) if chunks is None else chunks
+    return collapse(first, WINDOW), select(current, **{WINDOW: list(new)}), _span(current, old)
 
 
 def _chosen(current: xr.Dataset, before: Side, after: Side) -> tuple[Any, Any]:

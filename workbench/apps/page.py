@@ -1,7 +1,7 @@
 """The page a notebook ends with: a question, figures, and pictures with a sentence before and after.
 
-The same call serves three readers. In Jupyter and in the executed notebook it displays inline; in a run's folder it also leaves
-what `workbench serve` paints at once; in a Panel session it becomes the served document.
+The same call serves three readers. In Jupyter it displays inline; in a run's folder it leaves what `workbench serve` paints at
+once and the report shows; in a Panel session it becomes the served document.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def page(
     cards: Sequence[Mapping[str, Any]] | None = None,
     sections: Iterable[tuple[str, Text, Any]] = (),
 ) -> Any:
-    """The page of a run as a Panel column: in a session served, in a run's folder published, everywhere shown inline.
+    """The page of a run: in a session served, in a run's folder published, elsewhere shown inline, as a Panel column.
 
     `sections` are read in order, each `(heading, text, view)`. `text` is the sentence before the picture, or a pair: before and
     after. `view` is None, one thing or a list: HoloViews objects and bokeh models are pictures, data frames and `hv.Table` are
@@ -74,6 +74,7 @@ def page(
         return show(pn.state.curdoc, Told(run, story, views))
     if run.folder is not None:
         snapshot.write_snapshot(run.folder, story, models)
+        return snapshot.Published(len(models))
     return _inline(run, story, views)
 
 

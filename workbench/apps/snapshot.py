@@ -29,6 +29,17 @@ class Snapshot:
     pictures: str
 
 
+@dataclass(frozen=True)
+class Published:
+    """What the executed notebook of a run shows of its page: how many pictures are in the files beside it."""
+
+    pictures: int
+
+    def __repr__(self) -> str:
+        count = f"{self.pictures} picture{'' if self.pictures == 1 else 's'}"
+        return f"The page of this run, with {count}, is in the files beside this notebook."
+
+
 def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> None:
     """Writes both files into a run's folder; `models` are the drawn pictures of the story, by key."""
     pictures, posters = {}, {}

@@ -86,7 +86,8 @@ class Counter:
             return
         self.rows += rows.count
         own, group = self._groups(rows)
-        order = None if len(own) == 1 else np.argsort(group, kind="stable")
+        # short integers are sorted by counting
+        order = None if len(own) == 1 else np.argsort(group.astype(np.min_scalar_type(len(own))), kind="stable")
         values = [floats_of(rows.column(name)) for name in self.names]
         found = none(len(own), len(self.names))
         for start in range(0, rows.count, ROWS):
@@ -106,7 +107,7 @@ class Counter:
         if not self.axes:
             return np.zeros(1, np.int64), np.zeros(rows.count, np.int64)
         coded = [a.encode(rows.column(a.column)) for a in self.axes]
-        seen, group = np.unique(np.stack([codes for codes, _ in coded], 1), axis=0, return_inverse=True)
+        seen, group = _distinct([codes for codes, _ in coded], [len(labels) for _, labels in coded])
         keys = [_keys(labels) for _, labels in coded]
         named = [tuple(k[i] for k, i in zip(keys, row, strict=True)) for row in seen.tolist()]
         own = np.array([self.index.setdefault(name, len(self.index)) for name in named], np.int64)
@@ -114,7 +115,7 @@ class Counter:
         if more > 0:
             room = none(max(more, self.sums.shape[1] // 2), len(self.names))
             self.sums = np.concatenate([self.sums, room], axis=1)
-        return own, group.reshape(-1)
+        return own, group
 
     def table(self, part: Partial) -> np.ndarray:
         """What was counted, in the order of a partial's groups."""
@@ -157,6 +158,16 @@ def count_pieces(
     part = plain(_Watched(table, counter), pieces, columns, axes, told)
     part.cross = counter.table(part)
     return part
+
+
+def _distinct(codes: Sequence[np.ndarray], sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of codes that occur, in order, and each row's place among them: counted where few can occur, else sorted."""
+    if np.prod(sizes, dtype=float) > max(ROWS, len(codes[0])):
+        seen, group = np.unique(np.stack(codes, 1), axis=0, return_inverse=True)
+        return seen, group.reshape(-1)
+    key = np.ravel_multi_index(codes, sizes)
+    there = np.bincount(key, minlength=int(np.prod(sizes))) > 0
+    return np.stack(np.unravel_index(np.flatnonzero(there), sizes), 1), (np.cumsum(there) - 1)[key]
 
 
 def _keys(labels: np.ndarray) -> list[Any]:

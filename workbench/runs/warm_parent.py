@@ -39,15 +39,17 @@ QUIET = {
 }
 COMMAND = "workbench.cli"  # what a forked run is
 MODULES = (
-    "numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "scipy.stats", "xarray", "h5py", "h5netcdf",
-    "dask.dataframe", "dask.bag", "distributed", "numba", "sklearn.ensemble", "holoviews", "bokeh.plotting",
-    "holoviews.plotting.bokeh", "panel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib",
-    "ipykernel.debugger", "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes",
-    "workbench.clusters", "workbench.views", "workbench.apps.page",
-    "workbench.apps.report", "workbench.tables.lineage", "workbench.tables.reading",
-    "workbench.tables.delta_results", "workbench.runs.context", "workbench.runs.execute", "workbench.examples",
-    "openlineage.client.event_v2", "markdown_it", "linkify_it", "h5netcdf.legacyapi", "tornado.platform.asyncio",
-    "IPython.core.debugger", "IPython.core.oinspect", "IPython.extensions.storemagic", COMMAND,
+    "numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "scipy.stats", "xarray",
+    "xarray.computation.nanops", "h5py", "h5py._hl.dims", "h5netcdf", "dask.dataframe", "dask.bag", "distributed",
+    "numba", "sklearn.ensemble", "holoviews", "bokeh.plotting", "holoviews.plotting.bokeh", "panel",
+    "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib", "ipykernel.debugger", "papermill",
+    "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters", "workbench.views",
+    "workbench.apps.page", "workbench.apps.report", "workbench.apps.door", "workbench.tables.lineage",
+    "workbench.tables.delta_open", "workbench.tables.reading", "workbench.tables.delta_results",
+    "workbench.runs.context", "workbench.runs.execute", "workbench.examples", "openlineage.client.event_v2",
+    "markdown_it", "linkify_it", "h5netcdf.legacyapi", "tornado.platform.asyncio", "IPython.core.debugger",
+    "IPython.core.logger", "pandas.core.methods.to_dict", "IPython.core.oinspect", "IPython.extensions.storemagic",
+    COMMAND,
 )  # fmt: skip
 ROOMS = ("analyses", "views")  # the parts of this package that notebooks take by name
 NVIDIA = "libcuda.so"
