@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from workbench.cli import main
 from workbench.errors import WorkbenchError
 from workbench.runs.again import differing, rerun
 from workbench.runs.execute import run_notebook
@@ -54,6 +55,19 @@ def test_the_same_table_gives_the_same_figures_and_what_moved_is_told(book, tmp_
     assert "the table small.csv was of version " in sentences
     assert moved.after.told["notebook_hash"] == first.told["notebook_hash"]
     assert len(list_runs(runs)) == 3
+
+
+def test_a_repetition_that_fails_compares_no_figure(book, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.csv").write_text("model,latency\na,1\n")
+    path = book("toy", COUNT)
+    assert run_notebook(path, {}, "runs", used={}).status == "good"
+    (tmp_path / "small.csv").unlink()
+    assert main(["rerun", "toy"]) == 1
+    out = capsys.readouterr().out
+    assert "null" not in out
+    assert "the repetition failed in cell 4, so no figure can be compared: WorkbenchError: " in out
+    assert "small.csv" in out
 
 
 def test_a_run_without_its_secret_or_its_notebook_is_refused(book, tmp_path):

@@ -355,6 +355,36 @@ def test_acknowledged_and_muted_incidents_are_silent(scheduler, hook, mailbox):
     assert (one.state, one.by, one.windows) == ("acknowledged", "me", 6)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (('"b"', '"renamed"'), "the schedule has no entry 'b' any more"),
+        (('"retries": 0', '"retries": 0, "enabled": false'), "b is switched off"),
+        (('"failed"', '"bad"'), "b has no rule 'failed' any more"),
+    ],
+)
+def test_an_incident_that_nothing_would_end_is_ended_when_the_schedule_changes(scheduler, hook, mailbox, change, why):
+    entry = {"cron": "0 * * * *", "retries": 0, "alerts": [{"when": "failed", "to": "log"}]}
+    said = []
+    s = scheduler({"b": entry}, command=stub(0, "fail"), top={"deliver": channels(hook, mailbox)}, say=said.append)
+    until(s, 1.5)
+    assert [one.state for one in listed(s.engine)] == ["open"]
+    path = s.schedule.path
+    kept = path.read_text()
+    assert change[0] in kept
+    path.write_text(kept.replace(*change, 1))
+    s.command = stub()
+    until(s, 1.0)
+    (one,) = listed(s.engine, all_of_them=True)
+    assert (one.state, one.by, one.going) == ("resolved", "the schedule", None)
+    opened, over = map(json.loads, (s.runs / "alerts.jsonl").read_text().splitlines())
+    assert (opened["event"], over["event"], over["subject"]) == ("opened", "resolved", "no longer watched: b: failed")
+    assert over["text"].startswith(
+        f"Nobody looks any more whether this goes on: {why}.\nIt went on since 2026-03-27T13:00:00Z"
+    )
+    assert [line for line in said if line.startswith("incident 1 (b: failed) is over")] != []
+
+
 FIGURES = [
     {"name": "p99", "value": 812.5, "unit": "ms", "good": False, "note": "objective 500 ms"},
     {"name": "rows", "value": 200_000, "unit": "rows"},

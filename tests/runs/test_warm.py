@@ -156,6 +156,18 @@ def test_without_a_parent_that_may_be_used_a_plain_kernel_starts_and_that_is_sai
     assert len(list_runs(tmp_path / "runs")) == 1
 
 
+def test_the_first_run_after_an_upgrade_says_that_it_starts_plainly_and_starts_a_parent(parent, monkeypatch, capfd):
+    parent("parent.stamps = iter([{}, {'x': 1.0}]).__next__")
+    asked = []
+    monkeypatch.setattr(warm, "ensure", lambda: asked.append(warm.there()))
+    assert warm.hand_over(["run", "toy"]) is None
+    assert "forks no run (its modules are older than their files); this one starts plainly" in capfd.readouterr().err
+    monkeypatch.setenv(warm.ATTEMPT, "{}")
+    assert warm.hand_over(["run", "toy"]) is None  # none listens now, and a scheduler says so itself
+    assert len(asked) == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_a_parent_is_started_once_and_its_kernels_end_with_it(parent, monkeypatch, tmp_path):
     process = parent()
     assert warm.ensure()

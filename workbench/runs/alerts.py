@@ -133,6 +133,52 @@ def judge_late(engine: sa.Engine, schedule: Schedule, now: float) -> int:
     return len(found)
 
 
+def close_gone(engine: sa.Engine, schedule: Schedule, now: float) -> list[str]:
+    """Resolves the incidents that nothing would ever end: their entry or rule is gone or switched off.
+
+    Who was told of one is told that nobody looks any more. Gives a sentence for each.
+    """
+    watched = {f"{entry.name}|{rule.name}" for entry in schedule.entries if entry.enabled for rule in entry.alerts}
+    with reading(engine) as c:
+        going = list(c.execute(sa.select(incidents).where(incidents.c.going.is_not(None))))
+    said = []
+    for one in going:
+        if one.going in watched:
+            continue
+        entry = schedule.entry(one.entry)
+        why = f"the schedule has no entry {one.entry!r} any more"
+        if entry is not None:
+            why = f"{one.entry} has no rule {one.rule!r} any more" if entry.enabled else f"{one.entry} is switched off"
+        with engine.begin() as c:
+            mine = incidents.update().where(incidents.c.id == one.id, incidents.c.going.is_not(None))
+            if not c.execute(mine.values(state="resolved", going=None, ended=now, by="the schedule")).rowcount:
+                continue
+            chosen = sa.select(deliveries.c.channel).where(deliveries.c.incident == one.id).distinct()
+            told = [name for name in c.scalars(chosen) if name in schedule.channels]
+            text = f"Nobody looks any more whether this goes on: {why}.\n"
+            text += f"It went on since {one.since}, in {one.windows} window(s): {one.text}\nRun: {one.run or 'none was left'}"
+            message = json.dumps(
+                {
+                    "id": f"incident-{one.id}-resolved", "subject": f"no longer watched: {one.entry}: {one.rule}",
+                    "text": text, "incident": one.id, "event": "resolved", "entry": one.entry, "rule": one.rule,
+                    "since": one.since, "link": "",
+                }
+            )  # fmt: skip
+            values = {
+                "incident": one.id,
+                "event": "resolved",
+                "message": message,
+                "next_try": now,
+                "tries": 0,
+                "error": "",
+            }
+            state = "muted" if one.state == "muted" else "due"
+            for name in told:
+                c.execute(deliveries.insert().values(**values, channel=name, state=state))
+        said.append(f"incident {one.id} ({one.entry}: {one.rule}) is over: {why}")
+    return said
+
+
 def _streak(engine: sa.Engine, rule: Rule, window: Any, record: Record | None) -> Finding:
     """What a rule says of a window; for a rule with `times` it is true when it is so that many times in a row."""
     found = finding(rule, window.state, record, window.reason, window.tries)

@@ -274,12 +274,16 @@ def _rerun(options: argparse.Namespace, report: Report) -> int:
 
     record = find_run(runs, options.run)
     told = rerun(record, runs, report=report, say=say)
-    if told.after.status != "good":
-        say(f"{told.after.notebook}: failed: {(told.after.error or {}).get('message')}")
-    for name, before, after in told.differ:
-        print(f"  {name}: was {json.dumps(before)}, is {json.dumps(after)}")
     for sentence in told.moved:
         print(f"  moved: {sentence}")
+    if told.after.status != "good":
+        error = told.after.error or {}
+        at = f" in cell {error['cell']}" if error.get("cell") is not None else ""
+        print(f"the repetition failed{at}, so no figure can be compared: {error.get('name')}: {error.get('message')}")
+        print(told.after.folder)
+        return FAILED
+    for name, before, after in told.differ:
+        print(f"  {name}: was {_figure(before)}, is {_figure(after)}")
     changed = {name for name, _, _ in told.differ}
     same = sum(one["name"] not in changed for one in told.before.headline)
     print(
@@ -287,4 +291,9 @@ def _rerun(options: argparse.Namespace, report: Report) -> int:
         + ("" if told.moved else "; nothing has moved")
     )
     print(told.after.folder)
-    return GOOD if told.after.status == "good" and not told.differ else FAILED
+    return FAILED if told.differ else GOOD
+
+
+def _figure(value: Any) -> str:
+    """A figure as a sentence tells it."""
+    return "not there" if value is None else json.dumps(value, ensure_ascii=False)

@@ -161,6 +161,8 @@ def _reload(s: Scheduler) -> None:
                 s.say(f"the schedule has changed, but {error}\nthe one before stays in force")
         s.stamped = stamped
         _look_ahead(s)
+        for sentence in alerts.close_gone(s.engine, s.schedule, s.clock.now()):
+            s.say(sentence)
 
 
 def _look_ahead(s: Scheduler) -> None:

@@ -131,7 +131,13 @@ def hand_over(arguments: list[str]) -> int | None:
     try:
         sys.stdout.flush()
         asked, pid = _ask("run", arguments)
-    except (OSError, ValueError):
+    except OSError:
+        return None  # none listens: who started one has said so
+    except ValueError as error:
+        sys.stderr.write(f"workbench: the warm parent forks no run ({error}); this one starts plainly\n")
+        if ATTEMPT not in os.environ:  # a scheduler keeps its parent itself
+            with suppress(OSError):
+                ensure()
         return None
     return _stand_for(asked, pid, None)
 
@@ -158,6 +164,14 @@ def _ask(what: str, arguments: list[str]) -> tuple[socket.socket, int]:
     saying why there is none.
     """
     asked = socket.socket(socket.AF_UNIX)
+    try:
+        return asked, _answer(asked, what, arguments)
+    except BaseException:
+        asked.close()
+        raise
+
+
+def _answer(asked: socket.socket, what: str, arguments: list[str]) -> int:
     asked.settimeout(SECONDS)
     try:
         asked.connect(str(address()))
@@ -183,7 +197,7 @@ def _ask(what: str, arguments: list[str]) -> tuple[socket.socket, int]:
     answer = _line(asked, SECONDS)
     if answer is None or "pid" not in answer:
         raise ValueError((answer or {}).get("refused", "the parent did not answer"))
-    return asked, int(answer["pid"])
+    return int(answer["pid"])
 
 
 def _line(asked: socket.socket, wait: float | None, starter: int | None = None) -> dict[str, Any] | None:
