@@ -36,6 +36,7 @@ KEYS = (
     "depends-on", "late", "alerts", "retention", "enabled",
 )  # fmt: skip
 NAME = re.compile(r"\w[^/\\]{0,79}")  # of an entry: it names jobs, locks and addresses
+CLUSTER = re.compile(r"threads|processes|cuda||.+://.+|.+:\d+")  # or the address of a scheduler
 LONGEST = 1e6  # of a count
 SHOWN = 60  # characters of a wrong value
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB|MiB|GiB|TiB)")
@@ -300,9 +301,15 @@ class Reader:
                     self.wrong(at, f"{_short(value)} is no secret; wanted secret:env:NAME or secret:file:PATH")
                 continue
             try:
-                typed(known[name], times.filled(value, moment, zone), "the schedule", bounds)
+                told_as = typed(known[name], times.filled(value, moment, zone), "the schedule", bounds)
             except WorkbenchError as error:
                 self.wrong(at, f"{error}".rstrip(".") + "; change the value")
+                continue
+            if name == "cluster" and name not in bounds.choices and not CLUSTER.fullmatch(str(told_as)):
+                self.wrong(
+                    at,
+                    f"cluster is {_short(value)}; wanted threads, processes, cuda or the address of a scheduler of Dask",
+                )
 
     def memory(self, told: dict[str, Any], place: Place) -> int:
         value = told.get("memory")

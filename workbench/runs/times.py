@@ -22,6 +22,13 @@ NICKNAMES = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
 }  # fmt: skip
+CRON = (  # of each field: its name, the library's name, what it may hold
+    ("minute", "minute", "0 to 59"),
+    ("hour", "hour", "0 to 23"),
+    ("day", "day-of-month", "1 to 31 or L"),
+    ("month", "month", "1 to 12 or JAN to DEC"),
+    ("weekday", "day-of-week", "0 to 7 or SUN to SAT"),
+)
 LONGEST_S = 100 * 366 * 86_400.0
 HOLE = re.compile(r"\{\{(.*?)\}\}")
 INSIDE = re.compile(r"\s*([A-Za-z_]+)\s*(?:([+-])\s*(\d{1,6}))?\s*(?:\|\s*(.+?))?\s*")
@@ -77,15 +84,24 @@ def fires(cron: str, place: ZoneInfo, after: datetime) -> Iterator[datetime]:
             with suppress(CronSimError):  # right in itself: it is these months that have no such day
                 CronSim(" ".join([*fields[:3], "*", fields[4]]), after)
                 return
-        raise WorkbenchError(
-            f"cron {cron[:60]!r} is no cron line ({error}); wanted minute hour day month weekday, as in '30 2 * * *'"
-        ) from None
+        raise WorkbenchError(f"cron {cron[:60]!r} is no cron line: {_wrong_field(fields, str(error))}") from None
     last = after.astimezone(UTC)
     for step in steps:
         moment = step.astimezone(UTC)
         if moment > last:  # a skipped time and the one after the gap are the same moment
             last = moment
             yield moment
+
+
+def _wrong_field(fields: list[str], said: str) -> str:
+    """Which field of a cron line is wrong, and what it may hold."""
+    for (name, sign, span), field in zip(CRON, fields, strict=True):
+        if said == f"Bad {sign}":
+            star = ", or * for any" if "?" in field else ""
+            low, _, high = field.partition("-")
+            turned = ", the smaller first" if low.isdigit() and high.isdigit() and int(low) > int(high) else ""
+            return f"its {name} is {field[:60]!r}; wanted {span}{turned}{star}, as in '30 2 * * *'"
+    return f"{said}; wanted minute hour day month weekday, as in '30 2 * * *'"
 
 
 def next_fire(cron: str, place: ZoneInfo, after: datetime) -> datetime | None:

@@ -60,6 +60,10 @@ HINTS = {  # what a message has in it, and what helps
     "'`'": "quote a text that begins with it",
     r"'\t'": "indent with spaces",
     "another document": "keep what is above the line ---",
+    "unexpected end of stream": "close the quote that is open",
+    "did not find expected ',' or": "close the bracket or brace that is open, or put a comma",
+    "could not find expected ':'": "put a colon behind the key",
+    "control characters": "take that character away",
     "mapping values": "quote a text that has a colon in it",
 }
 
