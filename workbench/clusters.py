@@ -308,8 +308,14 @@ def _local(size: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    # what only a dashboard shows, every worker's stack a hundred times a second, is left out with the dashboard
-    quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "5s"}
+    # what only a dashboard shows, every worker's stack a hundred times a second, is left out with the dashboard; that all
+    # event loops look at the clock 50 times a second, and at the memory 10 times, costs a tenth of a processor
+    quiet = {
+        "distributed.worker.profile.enabled": False,
+        "distributed.worker.memory.monitor-interval": "500ms",
+        "distributed.admin.system-monitor.interval": "5s",
+        "distributed.admin.tick.interval": "1s",
+    }
     asked = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
     with (
         dask.config.set(quiet),

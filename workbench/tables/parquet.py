@@ -17,7 +17,7 @@ from workbench.tables.kinds import kind_of
 from workbench.tables.source import Place, brief
 
 DICTIONARY_BYTES = 1_200_000  # a writer gives up its dictionary page near 1 MiB (pyarrow, parquet-mr, polars)
-PART_ROWS = 1 << 17  # a megabyte of numbers
+PART_ROWS = 100_000  # 0.8 MB of numbers; 1 MiB, as large as a page of the file, takes a tenth more time
 INDEX_BYTES = 2.6  # and needs at most 20 bits a row for indices into one
 
 
