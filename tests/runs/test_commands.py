@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -32,7 +33,7 @@ def test_check_tells_what_is_wrong_and_what_is_next(tmp_path, capsys):
     assert main(["schedule", "check", "s.yml"]) == 0
     told = capsys.readouterr().out
     assert "02:30 C" in told
-    assert told.endswith("s.yml: 1 entries, no mistake\n")
+    assert told.endswith("s.yml: 1 entry, no mistake\n")
     (tmp_path / "s.yml").write_text("entries:\n  a: {notebook: toi, cron: '0 1 * * *'}\n")
     assert main(["schedule", "check", "s.yml"]) == 1
     assert "s.yml:2: there is no notebook 'toi'; did you mean 'toy'?" in capsys.readouterr().err
@@ -46,10 +47,18 @@ def test_incidents_of_a_schedule_are_listed_acknowledged_muted_resolved_and_open
     end = s.clock.now() + 2.5 * 3600
     serve(s, until=lambda: s.clock.now() >= end and not s.active)
     assert main(["schedule", "list", "a", "-n", "1"]) == 0
-    assert capsys.readouterr().out.startswith("a  Fri 2026-03-27 14:00:00 UTC")
+    window, attempt = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"a  Fri 2026-03-27 14:00:00 UTC  failed  1 try    toy/\S+  error: KeyError: 'x' in cell 3 .*", window
+    )
+    assert re.fullmatch(r"    attempt 1: failed, \S+ s  toy/\S+  error: KeyError: 'x' in cell 3 .*", attempt)
+    assert main(["schedule", "list", "--zone", "Asia/Kathmandu"]) == 0
+    assert capsys.readouterr().out.startswith("a  Fri 2026-03-27 19:45:00 +0545  failed")
+    assert main(["schedule", "list", "b"]) == 2
+    assert "The ledger has no entry 'b'; the choices are 'a'." in capsys.readouterr().err
     assert main(["alerts", "list"]) == 0
     assert (
-        "   1  open  a: failed, since 2026-03-27T13:00:00Z, 1 sent\n      failed: error: KeyError"
+        "   1  open  a: failed, since 2026-03-27T13:00:00Z, in 2 windows, 1 sent\n      failed: error: KeyError"
         in capsys.readouterr().out
     )
     assert [

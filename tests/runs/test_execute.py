@@ -87,8 +87,8 @@ def test_a_failing_notebook(book, cli, tmp_path):
     assert process.returncode == 1
     record = read_record(tmp_path / out.splitlines()[-1])
     assert record.status == "failed"
-    assert record.error == {"cell": 4, "id": "cell-4", "line": "rows = {}", "name": "KeyError", "message": "'x'"}
-    assert "failed in cell 4 (cell-4): rows = {}\n  KeyError: 'x'" in err
+    assert record.error == {"cell": 4, "id": "cell-4", "line": "rows['x']", "name": "KeyError", "message": "'x'"}
+    assert "failed in cell 4 (cell-4): rows['x']\n  KeyError: 'x'" in err
     assert [one["status"] for one in record.told["cells"]] == ["good", "good", "good", "failed", "not run"]
     assert record.headline[0]["value"] == 500.0  # what was told before stays told
     assert latest_good(tmp_path / "runs", "toy") is None

@@ -77,7 +77,8 @@ def _schedule(commands: Any) -> None:
     file(status)
     places(status)
     listed = part(parts, "list", _list, "list the windows of the ledger, newest first")
-    listed.add_argument("entry", nargs="?", help="only the windows of this entry")
+    listed.add_argument("entry", nargs="?", help="only the windows of this entry, and each attempt at them")
+    listed.add_argument("--zone", default="UTC", metavar="NAME", help="time zone of the times (UTC)")
     listed.add_argument("-n", type=int, default=30, metavar="COUNT", help="how many (30)")
     places(listed)
     export = part(parts, "export", _export, "a systemd unit, crontab lines, an Airflow file, Kubernetes CronJobs")
@@ -123,7 +124,8 @@ def _check(options: argparse.Namespace) -> int:
             else ""
         )
         print(f"{entry.name:<24} {entry.notebook.stem:<14} {entry.cron:<16} {when}")
-    print(f"{options.file}: {len(schedule.entries)} entries, no mistake")
+    many = f"{len(schedule.entries):,} entr{'y' if len(schedule.entries) == 1 else 'ies'}"
+    print(f"{options.file}: {many}, no mistake")
     return GOOD
 
 
@@ -202,9 +204,10 @@ def _status(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     ledger = engine(options)
+    from workbench.runs import times
     from workbench.runs.reporting import ledger_lines
 
-    print("\n".join(ledger_lines(ledger, options.entry, options.n)))
+    print("\n".join(ledger_lines(ledger, options.entry, options.n, place=times.zone(options.zone))))
     return GOOD
 
 

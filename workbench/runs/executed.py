@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,36 @@ from workbench.runs.context import KERNEL_FILE
 from workbench.runs.notebooks import first_line, read_cells, tags
 from workbench.runs.records import write_json
 
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+IN_CELL = re.compile(r"Cell In\[\d+\], line (\d+)")
 MARK = "papermill-error-cell-tag"  # papermill puts two cells so tagged into a failed notebook, which shifts the others
 
 
 def stopped_cell(folder: Path) -> dict[str, Any]:
-    """Index, id and first line of the cell that was last begun in the executed notebook: where a failed run ended."""
+    """Where a failed run ended: index and id of the cell that was last begun in the executed notebook, and its line that
+    raised, else its first one.
+    """
     cells = _executed(folder)
     begun = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and _note(cell).get("start_time")]
     if not begun:
         return {"cell": None, "id": None, "line": ""}
     cell = cells[begun[-1]]
-    return {"cell": begun[-1], "id": cell.get("id"), "line": first_line(cell["source"])}
+    return {"cell": begun[-1], "id": cell.get("id"), "line": _line(cell)}
+
+
+def _line(cell: dict[str, Any]) -> str:
+    """The line of a cell that its traceback tells first, which is the one in the cell itself; else the cell's first line,
+    with dots where there are more.
+    """
+    first = first_line(cell["source"])
+    lines = [line.strip() for line in cell["source"].splitlines()]
+    for output in cell.get("outputs") or []:
+        if output.get("output_type") == "error":
+            told = COLOUR.sub("", "\n".join(map(str, output.get("traceback") or [])))
+            number = int(found[1]) if (found := IN_CELL.search(told)) else 0
+            return lines[number - 1][:100] if 0 < number <= len(lines) and lines[number - 1] else first
+    more = any(line and not line.startswith("#") and not line.startswith(first) for line in lines)
+    return f"{first} ..." if more else first
 
 
 def executed_cells(folder: Path) -> list[dict[str, Any]]:

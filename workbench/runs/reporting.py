@@ -10,31 +10,54 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from workbench.errors import WorkbenchError, nearest
 from workbench.runs import times
 from workbench.runs.alerts import listed
-from workbench.runs.ledger_tables import attempts, reading, schedulers, windows
+from workbench.runs.ledger_tables import attempts, entries, reading, schedulers, windows
 from workbench.runs.schedule import Schedule
 
 SILENT_S = 180.0  # a scheduler that has not been heard of for so long is gone
 
 
 def ledger_lines(
-    engine: sa.Engine, entry: str | None = None, count: int = 30, zones: Mapping[str, ZoneInfo] | None = None
+    engine: sa.Engine,
+    entry: str | None = None,
+    count: int = 30,
+    zones: Mapping[str, ZoneInfo] | None = None,
+    place: ZoneInfo | None = None,
 ) -> list[str]:
-    """The newest windows, newest first: entry, its time (in its zone, or UTC), state, attempts, run or reason."""
+    """The newest windows, newest first: entry, its time (in its zone of ``zones``, else ``place``, else UTC), state, how
+    often it was tried, run and reason; of one ``entry`` each attempt too, with what became of it. Raises WorkbenchError for
+    an entry that the ledger has never seen.
+    """
     chosen = sa.select(windows).order_by(windows.c.logical.desc(), windows.c.id.desc()).limit(count)
+    tried: dict[int, list[str]] = {}
     with reading(engine) as c:
         rows = list(c.execute(chosen.where(windows.c.entry == entry) if entry else chosen))
+        known = list(c.scalars(sa.select(entries.c.name).order_by(entries.c.name))) if entry and not rows else []
+        if entry and known and entry not in known:
+            raise WorkbenchError(f"The ledger has no entry {entry[:80]!r}; {nearest(entry[:80], known)}.")
+        if entry:
+            of_these = sa.select(attempts).where(attempts.c.window.in_([row.id for row in rows]))
+            for one in c.execute(of_these.order_by(attempts.c.started)):
+                tried.setdefault(one.window, []).append(_attempt(one))
     width = max((len(row.entry) for row in rows), default=0)
-    return [
-        f"{row.entry:<{width}}  {_time(row, zones or {}):<28}  {row.state:<7} {row.tries} "
-        f"tr{'y  ' if row.tries == 1 else 'ies'}  {row.reason or _short(row.run)}".rstrip()
-        for row in rows
-    ] or ["no windows yet"]
+    lines = []
+    for row in rows:
+        at = times.moment_of(row.logical).astimezone((zones or {}).get(row.entry, place or ZoneInfo("UTC")))
+        often = f"{row.tries} tr{'y  ' if row.tries == 1 else 'ies'}"
+        before = "again after " if row.reason and row.state in ("due", "running") else ""
+        told = "  ".join(one for one in (_short(row.run), f"{before}{row.reason}") if one)
+        lines.append(f"{row.entry:<{width}}  {at:%a %Y-%m-%d %H:%M:%S %Z}  {row.state:<7} {often}  {told}".rstrip())
+        lines += tried.get(row.id, [])
+    return lines or ["no windows yet"]
 
 
-def _time(row: Any, zones: Mapping[str, ZoneInfo]) -> str:
-    return f"{times.moment_of(row.logical).astimezone(zones.get(row.entry, ZoneInfo('UTC'))):%a %Y-%m-%d %H:%M:%S %Z}"
+def _attempt(one: Any) -> str:
+    took = f", {times.spoken(max(0.1, one.ended - one.started))}" if one.ended else ""
+    why = f"  {one.kind}: {one.message}" if one.kind else ""
+    run = f"  {_short(one.run)}" if one.run else f"  log .schedule/{one.id}.log"
+    return f"    attempt {one.number}: {one.state}{took}{run}{why}"
 
 
 def _short(run: str | None) -> str:
@@ -53,8 +76,9 @@ def incident_lines(engine: sa.Engine, *, everything: bool = False) -> list[str]:
             + (f", {one.failed} failed" if one.failed else "")
         )
         by = f" by {one.by}" if one.by else ""
-        lines.append(f"{one.id:>4}  {one.state}{until}{by}  {one.entry}: {one.rule}, since {one.since}, {told}")
-        lines.append(f"      {one.text}")
+        many = f"in {one.windows} window{'s' if one.windows != 1 else ''}"
+        lines.append(f"{one.id:>4}  {one.state}{until}{by}  {one.entry}: {one.rule}, since {one.since}, {many}, {told}")
+        lines.append(f"      {one.text}" + (f"  {_short(one.run)}" if one.run else ""))
     return lines or ["no incidents" if everything else "no incident goes on"]
 
 
