@@ -19,7 +19,7 @@ from workbench.analyses import distances as far
 from workbench.analyses import significance as tests
 from workbench.analyses.intervals import excess_interval, standard_error
 from workbench.analyses.pairs import Pair, edges_of_numbers, edges_of_text, frequent, nothing, paired, pooled
-from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, levels, window_labels
+from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, kind_of, levels, window_labels
 from workbench.analyses.shares import share_noise, share_p
 from workbench.errors import WorkbenchError
 
@@ -68,6 +68,7 @@ def compare(
     before = {key: by_segment(reference, key)[0].sum(WINDOW) for key in ("count", *EXTRA)}
     after = {key: by_segment(current, key)[0] for key in ("count", *EXTRA)}
     known, names = list(before["count"][SEGMENT].values), list(after["count"][SEGMENT].values)
+    here = [one for one in names if one in known]
     labels = [*window_labels(current), ""] if WINDOW in current.dims else [""]
     rows = _with_total(after["count"].values, len(labels))
     told: list[dict[str, Any]] = []
@@ -76,26 +77,30 @@ def compare(
         raise WorkbenchError(
             f"the two tables share no column to compare: the reference has {_some(theirs)}, the current one {_some(ours)}"
         )
+    shared = [column for column in ours if column in theirs]
+    share: dict[str, Any] = {}  # of all columns and segments at once
+    total, now = before["count"].sel({SEGMENT: here}).values[:, None, None], rows[[names.index(one) for one in here]]
+    for extra in EXTRA:
+        k, part = (one[extra].sel({SEGMENT: here, "column": shared}) for one in (before, after))
+        part = _with_total(part.transpose(SEGMENT, "column", WINDOW).values, len(labels))
+        share |= changed(extra, k.transpose(SEGMENT, "column").values[..., None], total, part, now[:, None])
     for column in [*ours, *(column for column in theirs if column not in ours)]:
         both = column in ours and column in theirs
         pair = paired(reference, current, column) if both else None
-        kept = EXTRA if both else ()
-        old = {key: before[key].sel(column=column).values for key in kept}
-        new = {key: _with_total(after[key].sel(column=column).values, len(labels)) for key in kept}
         counted = _segments(pair, names) if pair is not None and not pair.why else {}
         for place, segment in enumerate(names):
             if segment not in known or (not both and segment):
                 continue
-            at = known.index(segment)
-            total = float(before["count"].values[at])
-            side = reference if column in theirs else current
+            there = float(before["count"].values[known.index(segment)])
             one = {"window": labels, "segment": segment, "column": column,
-                   "kind": pair.kind if pair else str(side["kind"].sel(column=column).values),
-                   "rows_reference": total, "rows_current": rows[place]}  # fmt: skip
-            for extra in EXTRA:
-                k, part = (float(old[extra][at]), new[extra][place]) if both else (np.nan, np.nan)
-                one |= changed(extra, k, total, part, rows[place])
-            one["missing_evaluated"] = (total >= least) & (rows[place] >= least) & both
+                   "kind": pair.kind if pair else kind_of(reference if column in theirs else current, column),
+                   "rows_reference": there, "rows_current": rows[place]}  # fmt: skip
+            if both:
+                at = here.index(segment), shared.index(column)
+                one |= {key: value[at] for key, value in share.items()}
+            for extra in () if both else EXTRA:
+                one |= changed(extra, np.nan, there, np.nan, rows[place])
+            one["missing_evaluated"] = (there >= least) & (rows[place] >= least) & both
             if pair is None:
                 why = f"the column is only in the {'reference' if column in theirs else 'current table'}"
                 pair_here = Pair(str(one["kind"]), nothing(current), nothing(current), np.zeros(0), why)
@@ -124,7 +129,7 @@ def _some(names: list[str], limit: int = 6) -> str:
 def _with_total(counts: Any, size: int) -> Any:
     """Counts of segments x windows and, when there are windows, of all of them together last."""
     table = np.asarray(counts, dtype="float64")
-    return table if table.shape[-1] == size else np.column_stack([table, table.sum(-1)])
+    return table if table.shape[-1] == size else np.concatenate([table, table.sum(-1, keepdims=True)], -1)
 
 
 def _segments(pair: Pair, names: list[str]) -> dict[str, tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from workbench.analyses.distances import together
-from workbench.analyses.parts import WINDOW, bins, groups, levels, segment_axes, segment_name, tops, uncounted
+from workbench.analyses.parts import WINDOW, bins, groups, kind_of, levels, segment_axes, segment_name, tops, uncounted
 
 RARE = 0.005  # text values below this share of both sides together are compared as one
 MANY = 0.5  # a text column with more different values than this share of its rows is a name, not a category
@@ -94,7 +94,7 @@ def nothing(cube: xr.Dataset) -> Counts:
 
 def paired(reference: xr.Dataset, current: xr.Dataset, column: str) -> Pair:
     """One column of both cubes over cells that both share: joined bins of numbers, values of text."""
-    kinds = [str(cube["kind"].sel(column=column).values) for cube in (reference, current)]
+    kinds = [kind_of(cube, column) for cube in (reference, current)]
     none = nothing(current)
     reasons = {"time": "a time moves by itself", "other": "this kind of column has no values to compare"}
     if kinds[0] != kinds[1] and "text" in kinds:

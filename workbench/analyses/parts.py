@@ -146,6 +146,12 @@ def groups(cube: xr.Dataset) -> dict[str, npt.NDArray[np.intp]]:
     return dict(zip(dims, places, strict=True))
 
 
+def kind_of(cube: xr.Dataset, column: str) -> str:
+    """The kind of a cube's column: "integer", "number", "boolean", "text", "time" or "other"."""
+    kept = cube.variables
+    return str(kept["kind"].values[list(kept["column"].values).index(column)])
+
+
 def bins(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
     """The filled bins of a numeric column as the cube keeps them: flat group, lowest and highest value seen, count."""
     place, kept = list(cube["column"].values).index(column), cube.variables
@@ -156,10 +162,10 @@ def bins(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
 
 def tops(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
     """The values of a text column as the cube keeps them: flat group, value, count; "(other)" for those not kept."""
-    place = list(cube["column"].values).index(column)
-    at = cube["top_column"].values == place
-    group, value, count = (cube[f"top_{name}"].values[at] for name in ("group", "value", "count"))
-    lost = cube["top_lost"].values.reshape(-1, cube.sizes["column"])[:, place]
+    place, kept = list(cube["column"].values).index(column), cube.variables
+    at = slice(*np.searchsorted(kept["top_column"].values, [place, place + 1]))
+    group, value, count = (kept[f"top_{name}"].values[at] for name in ("group", "value", "count"))
+    lost = kept["top_lost"].values.reshape(-1, cube.sizes["column"])[:, place]
     more = np.flatnonzero(lost)
     other = np.full(len(more), OTHER, dtype=object)
     counts = np.concatenate([count, lost[more]]).astype("float64")
@@ -169,11 +175,11 @@ def tops(cube: xr.Dataset, column: str) -> tuple[npt.NDArray[Any], ...]:
 def uncounted(reference: xr.Dataset, current: xr.Dataset, column: str) -> str:
     """Which of two cubes kept no values of a column ("reference", "current table"; "" for neither): it was asked for less."""
     for cube, side in ((reference, "reference"), (current, "current table")):
-        asked = json.loads(cube.attrs.get("asked", "{}")).get(column, {})
-        kind = str(cube["kind"].sel(column=column).values)
-        measure = "top" if kind == "text" else "histogram"
-        if kind not in ("time", "other") and not asked.get(measure, True):
-            return side
+        kind = kind_of(cube, column)
+        if kind not in ("time", "other"):
+            asked = json.loads(cube.attrs.get("asked", "{}")).get(column, {})
+            if not asked.get("top" if kind == "text" else "histogram", True):
+                return side
     return ""
 
 

@@ -21,7 +21,7 @@ import xarray as xr
 from workbench.analyses import distances as far
 from workbench.analyses.compared import ENDS, EXTRA, OUTSIDE, SPAN, changed, measures, outside
 from workbench.analyses.pairs import MANY, RARE, Counts, paired
-from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, say_span, window_labels
+from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, kind_of, say_span, window_labels
 from workbench.analyses.verdict import judge
 from workbench.errors import WorkbenchError, nearest
 
@@ -74,7 +74,7 @@ def running(cube: xr.Dataset) -> Running:
         bound.append(coarse)
     counts = _sums(np.concatenate(tables, axis=-1))
     whole = rows.values[:, order].T
-    kinds = [str(cube["kind"].sel(column=column).values) for column in columns]
+    kinds = [kind_of(cube, column) for column in columns]
     kept = [labels[place] for place in order]
     return Running(kept, names, columns, kinds, why, cells, at, bound, counts, _sums(parts), _sums(whole))
 

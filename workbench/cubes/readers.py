@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 OTHER_LABEL = "(other)"
+TYPES: dict[str, dict[str, Any]] = {"bin": p.BIN_TYPES, "top": p.TOP_TYPES, "register": p.REGISTER_TYPES}
 QUANTILES = {
     "p01": 0.01,
     "p05": 0.05,
@@ -201,22 +202,20 @@ def distinct(cube: xr.Dataset) -> xr.DataArray:
     total = int(np.prod(shape))
     out = np.full((n, total), np.nan)
     columns = columns_of(cube)
-    which = cube["register_column"].values
     lost = np.moveaxis(cube["top_lost"].values.reshape(total, n), -1, 0)
     for i, c in enumerate(columns):
         bits = c["asked"]["p"]
         if bits:
-            at = which == i
-            out[i] = estimate(cube["register_group"].values[at], cube["register_rank"].values[at], total, bits)
+            t = _rows(cube, "register", i)
+            out[i] = estimate(t["group"], t["rank"], total, bits)
         if c["asked"]["top"]:
-            at = cube["top_column"].values == i
-            exact = np.bincount(cube["top_group"].values[at], minlength=total).astype(float)
+            exact = np.bincount(_rows(cube, "top", i)["group"], minlength=total).astype(float)
             out[i] = np.where(lost[i] == 0, exact, out[i])
         elif c["asked"]["histogram"]:
             t = _bins(cube, i)
             mixed = np.zeros(total, bool)
             large = c["whole"] & (np.abs(t["min"]) >= 2.0**53)  # several integers share such a float
-            np.logical_or.at(mixed, t["group"], (t["min"] != t["max"]) | large)
+            mixed[t["group"][(t["min"] != t["max"]) | large]] = True
             exact = np.bincount(t["group"], minlength=total).astype(float)
             out[i] = np.where(mixed, out[i], exact)
     return _wide(cube, np.round(out), names, shape).rename("distinct")
@@ -296,16 +295,12 @@ def top_values(cube: xr.Dataset, limit: int = 100) -> pd.DataFrame:
     frames = []
     for i, c in enumerate(columns_of(cube)):
         if c["asked"]["top"]:
-            at = cube["top_column"].values == i
-            group, value, count = (cube[f"top_{k}"].values[at] for k in ("group", "value", "count"))
+            group, value, count = (_rows(cube, "top", i)[k] for k in ("group", "value", "count"))
         elif c["kind"] in ("integer", "boolean") and c["asked"]["histogram"]:
             t = _bins(cube, i)
             if np.any(t["min"] != t["max"]):
                 continue
-            group, count = t["group"], t["count"]
-            value = np.array([str(int(v)) for v in t["min"]], dtype=object)
-            if c["kind"] == "boolean":
-                value = np.where(t["min"] > 0, "true", "false").astype(object)
+            group, value, count = t["group"], t["min"], t["count"]
         else:
             continue
         order = np.lexsort((-count, group))
@@ -313,6 +308,10 @@ def top_values(cube: xr.Dataset, limit: int = 100) -> pd.DataFrame:
         place = np.arange(len(group)) - np.searchsorted(group, group)
         keep = place < limit
         group, value, count = group[keep], value[keep], count[keep]
+        if c["kind"] == "boolean" and not c["asked"]["top"]:
+            value = np.where(value > 0, "true", "false").astype(object)
+        elif not c["asked"]["top"]:
+            value = np.array([str(int(v)) for v in value], dtype=object)
         name = np.full(len(group), c["name"], dtype=object)
         frames.append(
             pd.DataFrame(
@@ -389,10 +388,15 @@ def _column(cube: xr.Dataset, column: str) -> int:
 
 
 def _bins(cube: xr.Dataset, i: int) -> p.Ragged:
+    return _rows(cube, "bin", i)
+
+
+def _rows(cube: xr.Dataset, what: str, i: int) -> p.Ragged:
+    """The bins ("bin"), texts ("top") or registers ("register") of a column, as they are in the cube: not copied."""
     kept = cube.variables
-    column = kept["bin_column"].values  # of one number only it may take no place; searchsorted would copy it out
+    column = kept[f"{what}_column"].values  # of one number only it may take no place; searchsorted would copy it out
     at = slice(bisect_left(column, i), bisect_left(column, i + 1))
-    return {k: kept[f"bin_{k}"].values[at] for k in p.BIN_TYPES}
+    return {k: kept[f"{what}_{k}"].values[at] for k in TYPES[what]}
 
 
 def _wide(cube: xr.Dataset, values: np.ndarray, names: Iterable[str], shape: tuple[int, ...]) -> xr.DataArray:
