@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,23 @@ with wb.cluster(kind, size=2) as crew:
     table = wb.open_table(folder)
     while True:
         wb.cube(table, by="k", cluster=crew, progress=False)
+"""
+
+# A script as people write them: no guard on __name__, work of its own for the workers.
+PLAIN = """
+import pyarrow as pa
+import workbench as wb
+
+print("begun", flush=True)
+
+
+def twice(x):
+    return 2 * x
+
+
+with wb.cluster("processes", size=1) as crew:
+    print(list(crew.each(twice, [1, 2])))
+    print(int(wb.cube(pa.table({"x": [1, 2]}), cluster=crew)["count"]))
 """
 
 
@@ -223,6 +242,31 @@ def test_addresses_that_nobody_answers_at(monkeypatch):
     for address in ("tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://x:1"):
         with pytest.raises(wb.WorkbenchError, match="No Dask scheduler answers at .*; start one with `dask scheduler`"):
             wb.cube(pa.table({"x": [1]}), cluster=address)
+
+
+def test_what_answers_may_be_no_scheduler():
+    class Hello(BaseHTTPRequestHandler):  # as a scheduler's own dashboard, whose port is easily taken for its
+        def handle(self):
+            self.request.sendall(b"HTTP/1.0 400 Bad request\r\n\r\n")
+
+    with HTTPServer(("127.0.0.1", 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(wb.WorkbenchError, match="No Dask scheduler answers at"):
+            wb.cube(pa.table({"x": [1]}), cluster=f"tcp://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(PLAIN)
+    run = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (run.stdout, run.returncode) == ("begun\n[2, 4]\n2\n", 0), run.stderr
 
 
 def test_a_scheduler_without_workers_is_told():

@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 from workbench.errors import WorkbenchError
 
 FAN_IN = 8
 DELAY = 2.0  # seconds that a pass takes before its bar is shown
-PATIENCE = "10s"  # for a scheduler to answer
+PATIENCE = "5s"  # for a scheduler to answer
 KINDS = ("threads", "processes", "cuda")
 
 
@@ -304,6 +305,19 @@ def cores() -> int:
 
 
 @contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Processes that start here do not run the caller's script, as Python has them do: one without a guard on
+    ``__name__`` would start workers in its workers, without end. What they need of it is sent to them by value."""
+    main = sys.modules["__main__"]
+    kept = getattr(main, "__spec__", None)
+    main.__spec__ = ModuleSpec("__main__", None)  # the one name that a child takes for its own
+    try:
+        yield
+    finally:
+        main.__spec__ = kept
+
+
+@contextmanager
 def _local(size: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
@@ -318,6 +332,7 @@ def _local(size: int) -> Iterator[Any]:
     }
     asked = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
     with (
+        _main_left_alone(),
         dask.config.set(quiet),
         LocalCluster(n_workers=size, threads_per_worker=1, silence_logs=40, **asked) as local,
         Client(local) as client,
@@ -330,14 +345,30 @@ def _address(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
+        with ThreadPoolExecutor(1) as apart:  # this thread may run a loop already
+            apart.submit(_greet, address).result()
         client = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except Exception as error:  # whatever answers there may send anything
         raise WorkbenchError(
             f"No Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, or use "
             "cluster='threads'."
         ) from None
     with client:
         yield client
+
+
+def _greet(address: str) -> None:
+    """Raises where nobody answers, or somebody who is no scheduler: a client would not get away from either at once."""
+    import asyncio
+
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def greet() -> None:
+        comm = await connect(address, timeout=PATIENCE, **Security().get_connection_args("client"))
+        await comm.close()
+
+    asyncio.run(greet())
 
 
 @contextmanager
@@ -347,6 +378,7 @@ def _cuda(size: int | None) -> Iterator[tuple[Any, int]]:
     from distributed import Client
 
     with (
+        _main_left_alone(),
         dask.config.set({"dataframe.backend": "cudf"}),
         LocalCUDACluster(n_workers=size, dashboard_address="127.0.0.1:0", silence_logs=40) as local,
         Client(local) as client,
