@@ -250,11 +250,11 @@ def _drift_states() -> Any:
 
 def _tell(record: Record) -> int:
     """Says what a run came to; the folder is the last line."""
+    from workbench.runs.records import where
+
     error = record.error
     if error:
-        at = f" in cell {error['cell']} ({error['id']}): {error['line']}" if error.get("cell") is not None else ""
-        at = "" if at and at in error["message"] else at
-        print(f"{record.notebook}: failed{at}\n  {error['name']}: {error['message']}", file=sys.stderr)
+        print(f"{record.notebook}: failed{where(error)}\n  {error['name']}: {error['message']}", file=sys.stderr)
     if record.told.get("report") == "failed":
         print(f"{record.notebook}: the report could not be written: {record.told['report_message']}", file=sys.stderr)
     sys.stderr.flush()
@@ -272,7 +272,7 @@ def _headline(record: Record) -> list[str]:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from workbench.runs.records import find_run, plain_name, runs_dir
+    from workbench.runs.records import find_run, plain_name, runs_dir, where
 
     record = find_run(runs_dir(options.runs), options.run)
     if options.json:
@@ -286,7 +286,7 @@ def _show(options: argparse.Namespace) -> int:
     for name, value in record.parameters.items():
         print(f"  {name} = {value!r}")
     if record.error:
-        print(f"  {record.error['name']}: {record.error['message']}")
+        print(f"  {record.error['name']}: {record.error['message']}{where(record.error)}")
     print("\n".join([*_headline(record), str(record.folder)]))
     return GOOD
 

@@ -66,8 +66,13 @@ def test_a_repetition_that_fails_compares_no_figure(book, tmp_path, monkeypatch,
     assert main(["rerun", "toy"]) == 1
     out = capsys.readouterr().out
     assert "null" not in out
-    assert "the repetition failed in cell 4, so no figure can be compared: WorkbenchError: " in out
+    assert "the repetition failed, so no figure can be compared: WorkbenchError: " in out
     assert "small.csv" in out
+    assert " in cell 4 (cell-3): table = run.table(" in out
+    (tmp_path / "small.csv").write_text("model,latency\na,1\n")
+    assert main(["rerun", "toy"]) == 0
+    assert "the run was failed then, so no figure can be compared; it is good now" in capsys.readouterr().out
+    assert main(["rerun", ""]) == 2  # a variable of a shell that is not set
 
 
 def test_a_run_without_its_secret_or_its_notebook_is_refused(book, tmp_path):

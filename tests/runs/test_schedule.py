@@ -255,6 +255,8 @@ NIGHTS = {  # clocks that go forward and back at two, at midnight, by half an ho
     "Africa/Cairo": (date(2026, 4, 24), date(2026, 10, 30)),
     "America/Santiago": (date(2026, 9, 6), date(2026, 4, 5)),
     "Africa/Casablanca": (date(2026, 3, 22), date(2026, 2, 15)),
+    "America/Sao_Paulo": (date(2018, 11, 4), date(2018, 2, 18)),
+    "Asia/Kathmandu": (date(1986, 1, 1),),  # by a quarter of an hour, once
 }
 
 

@@ -296,7 +296,7 @@ def change_incident(
     with engine.begin() as c:
         there = c.execute(sa.select(incidents).where(incidents.c.id == number)).first()
         if there is None or there.state == "resolved":
-            going = [row.id for row in c.execute(sa.select(incidents.c.id).where(incidents.c.going.is_not(None)))]
+            going = sorted(c.scalars(sa.select(incidents.c.id).where(incidents.c.going.is_not(None))))
             came = "is resolved already" if there else "is not in the ledger"
             shown_ids = ", ".join(map(str, going)) or "none"
             raise WorkbenchError(f"Incident {number} {came}; those that go on: {shown_ids}.")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.runs.records import NAME, Record, read_record, since_of
+from workbench.runs.records import NAME, Record, read_record, since_of, where
 
 VARIABLE = "WORKBENCH_SCHEDULED"
 # The command waits for a word from its scheduler, which first writes down the process: a scheduler that is killed in
@@ -204,14 +204,8 @@ def _outcome(attempt: Attempt, record: Record | None, code: int | None) -> Outco
         error = record.error or {}
         name, said = str(error.get("name", "")), str(error.get("message", ""))
         kind = attempt.why if attempt.why and name in ("interrupted", "killed") else kind_of(name, said)
-        cell = error.get("cell")
-        at = (
-            ""
-            if cell is None or f"cell {cell} " in said
-            else f" in cell {cell} ({error.get('id')}): {error.get('line')}"
-        )
         message = said if kind_of(name, said) != "error" else f"{name}: {said}"
-        return Outcome("failed", kind, f"{message}{at}", cell, record.folder, record)
+        return Outcome("failed", kind, f"{message}{where(error)}", error.get("cell"), record.folder, record)
     said = _tail(attempt.log)
     if attempt.why:
         return Outcome("failed", attempt.why, f"the run was ended by its scheduler ({attempt.why}) and left no record")

@@ -197,7 +197,8 @@ def _status(options: argparse.Namespace) -> int:
     from workbench.runs.reporting import status
     from workbench.runs.schedule import read_schedule
 
-    lines, well = status(engine(options), read_schedule(options.file) if options.file.is_file() else None)
+    schedule = read_schedule(options.file) if options.file.is_file() or str(options.file) != DEFAULT else None
+    lines, well = status(engine(options), schedule)
     print("\n".join(lines))
     return GOOD if well else FAILED
 
@@ -268,7 +269,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _rerun(options: argparse.Namespace, report: Report) -> int:
     from workbench.runs.again import rerun
-    from workbench.runs.records import find_run, runs_dir
+    from workbench.runs.records import find_run, runs_dir, where
 
     runs = runs_dir(options.runs).absolute()
 
@@ -276,25 +277,29 @@ def _rerun(options: argparse.Namespace, report: Report) -> int:
         print(line, file=sys.stderr, flush=True)
 
     record = find_run(runs, options.run)
-    told = rerun(record, runs, report=report, say=say)
-    for sentence in told.moved:
+    again = rerun(record, runs, report=report, say=say)
+    for sentence in again.moved:
         print(f"  moved: {sentence}")
-    if told.after.status != "good":
-        error = told.after.error or {}
-        at = f" in cell {error['cell']}" if error.get("cell") is not None else ""
-        print(f"the repetition failed{at}, so no figure can be compared: {error.get('name')}: {error.get('message')}")
-        print(told.after.folder)
+    if again.after.status != "good":
+        error = again.after.error or {}
+        told = f"{error.get('name')}: {error.get('message')}{where(error)}"
+        print(f"the repetition failed, so no figure can be compared: {told}")
+        print(again.after.folder)
         return FAILED
-    for name, before, after in told.differ:
+    if again.before.status != "good":
+        print(f"the run was {again.before.status} then, so no figure can be compared; it is good now")
+        print(again.after.folder)
+        return GOOD
+    for name, before, after in again.differ:
         print(f"  {name}: was {_figure(before)}, is {_figure(after)}")
-    changed = {name for name, _, _ in told.differ}
-    same = sum(one["name"] not in changed for one in told.before.headline)
+    changed = {name for name, _, _ in again.differ}
+    same = sum(one["name"] not in changed for one in again.before.headline)
     print(
-        f"{same} of {len(told.before.headline)} headline figures are the same"
-        + ("" if told.moved else "; nothing has moved")
+        f"{same} of {len(again.before.headline)} headline figures are the same"
+        + ("" if again.moved else "; nothing has moved")
     )
-    print(told.after.folder)
-    return FAILED if told.differ else GOOD
+    print(again.after.folder)
+    return FAILED if again.differ else GOOD
 
 
 def _figure(value: Any) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,12 +108,24 @@ def find_run(runs: str | Path, name: str) -> Record:
         beside = folder.parent / f".{folder.name}.partial"
         if (beside / "run.json").is_file():
             return read_record(beside)
-    found = list_runs(runs, name.rstrip("/"), running=True) if "/" not in name.rstrip("/") else []
+    found = list_runs(runs, name.rstrip("/"), running=True) if name and "/" not in name.rstrip("/") else []
     if found:
         return found[0]
     known = sorted({record.notebook for record in list_runs(runs, running=True)})
     some = f"a notebook that has runs: {', '.join(known)}" if known else "run a notebook first (there is no run yet)"
     raise WorkbenchError(f"There is no run {name!r} under {str(runs)!r}; give a run folder, or {some}.")
+
+
+def where(error: Mapping[str, Any]) -> str:
+    """ " in cell 4 (cell-4): rows['x']" of the error of a run; "" where none is known, or the message says it itself.
+
+    >>> where({"cell": 4, "id": "c", "line": "rows['x']", "name": "KeyError", "message": "'x'"})
+    " in cell 4 (c): rows['x']"
+    """
+    cell = error.get("cell")
+    if cell is None or f"cell {cell} " in str(error.get("message")):
+        return ""
+    return f" in cell {cell} ({error.get('id')}): {error.get('line')}"
 
 
 def partial(folder: Path) -> bool:
