@@ -269,6 +269,34 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     assert (run.stdout, run.returncode) == ("begun\n[2, 4]\n2\n", 0), run.stderr
 
 
+def test_workers_that_are_gone_are_told(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(clusters, "ALONE", 1.0)
+    asked = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50, "processes": False, "protocol": "tcp"}
+    with LocalCluster(n_workers=1, **asked) as local, wb.cluster(local.scheduler_address) as crew:
+        local.scale(0)
+        while crew.client.nthreads():
+            time.sleep(0.05)
+        gone = pytest.raises(wb.WorkbenchError, match="The workers were lost: none has been there for 1 s")
+        with gone:
+            next(crew.each(abs, [1]))
+        with gone:
+            wb.cube(pa.table({"x": [1]}), cluster=crew)
+
+
+def test_what_dask_raises_of_lost_workers_is_a_sentence():
+    from distributed import KilledWorker
+    from distributed.client import ClosedClientError, FutureCancelledError
+    from distributed.comm import CommClosedError
+
+    killed = clusters._lost(KilledWorker("count-1", None, 3))
+    assert str(killed).startswith("The workers were lost (KilledWorker): they died at the same rows again and again")
+    for gone in (FutureCancelledError("count-1", "scheduler-connection-lost"), ClosedClientError(), CommClosedError()):
+        assert str(clusters._lost(gone)).startswith(f"The workers were lost ({type(gone).__name__}): their scheduler")
+    assert clusters._lost(ValueError()) is None
+
+
 def test_a_scheduler_without_workers_is_told():
     from distributed import LocalCluster
 
@@ -305,7 +333,7 @@ def test_the_bar_in_a_notebook_is_for_those_who_look(folder, opened, monkeypatch
     if opened:
         monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
     shown = []
-    slow = "import workbench as wb\nfrom workbench import clusters\nclusters.DELAY = 1e-9"
+    slow = "import workbench as wb\nfrom workbench import progress\nprogress.DELAY = 1e-9"
     code = f"{slow}\nimport tqdm\ntqdm.tqdm.monitor_interval = 0\nint(wb.cube({str(folder)!r})['count'])"
     notebook = new_notebook(cells=[new_code_cell(code)])
 

@@ -13,7 +13,8 @@ MAY = {
     "tables": {"clusters"},  # workers that steps of a flow go to
     "examples": {"tables"},
     "example_costs": {"examples"},
-    "clusters": set(),
+    "progress": set(),
+    "clusters": {"progress"},
     "cubes": {"tables", "clusters"},
     "analyses": {"cubes"},
     "views": set(),

@@ -11,6 +11,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +22,11 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.progress import bar_of
 
 FAN_IN = 8
-DELAY = 2.0  # seconds that a pass takes before its bar is shown
 PATIENCE = "5s"  # for a scheduler to answer
+ALONE = 20.0  # seconds that a pass waits for a worker where none is left
 KINDS = ("threads", "processes", "cuda")
 
 
@@ -65,14 +67,15 @@ class Workers:
         """
         pool = ThreadPoolExecutor(self.size) if self.client is None else None
         submit = pool.submit if pool else partial(self.client.submit, pure=False, retries=2)
+        result = partial(_result, self.client)
         waiting: deque[Any] = deque()
         try:
             for one in items:
                 waiting.append(submit(work, one))
                 if len(waiting) > self.size:
-                    yield waiting.popleft().result()
+                    yield result(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield result(waiting.popleft())
         finally:
             for future in waiting:
                 future.cancel()
@@ -107,48 +110,6 @@ def _interruptible() -> Iterator[threading.Event]:
         raise KeyboardInterrupt
 
 
-def _bar(pieces: Sequence[Any], progress: bool | None) -> Any:
-    """A progress bar that appears after two seconds: rows, rate, time left; in a notebook's cell where one is open."""
-    from tqdm import tqdm
-
-    known = all(p.rows is not None for p in pieces)
-    asked: dict[str, Any] = {
-        "total": sum(p.rows if known else p.nbytes for p in pieces), "unit": " rows" if known else "B",
-        "unit_scale": True, "delay": DELAY, "desc": "counting", "leave": False,
-    }  # fmt: skip
-    if progress is not False and _in_a_cell() and (progress or "JPY_SESSION_NAME" in os.environ):
-        return _cell_bar()(**asked)
-    return tqdm(disable=None if progress is None else not progress, **asked)
-
-
-def _in_a_cell() -> bool:
-    """Whether this runs in a kernel. One whose notebook somebody has open is told its name as JPY_SESSION_NAME."""
-    shell = sys.modules.get("IPython")
-    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
-
-
-def _cell_bar() -> Any:
-    from IPython.display import HTML, display
-    from tqdm import tqdm
-
-    class CellBar(tqdm):  # type: ignore[misc,type-arg,unused-ignore]
-        """The bar as one display of the cell, drawn over in place and blank at the end; it needs no widgets."""
-
-        def __init__(self, **asked: Any) -> None:
-            self.place = display(HTML(""), display_id=True)
-            super().__init__(
-                bar_format="{percentage:.0f} % of {total_fmt}{unit}, {rate_fmt}, {remaining} left", **asked
-            )
-
-        def display(self, msg: str | None = None, pos: int | None = None) -> None:
-            told = (
-                f'<progress value="{self.n}" max="{self.total}"></progress> {self.desc} {self}' if msg is None else ""
-            )
-            self.place.update(HTML(told))
-
-    return CellBar
-
-
 def _threads(
     size: int,
     count: Any,
@@ -161,7 +122,7 @@ def _threads(
     from dask.threaded import get
 
     lock = threading.Lock()
-    with _bar(pieces, progress) as bar:
+    with bar_of(pieces, progress) as bar:
 
         def told(piece: Any, rows: int) -> None:
             if stop.is_set():
@@ -207,15 +168,16 @@ def _tree(graph: dict[str, tuple], keys: list[str], join: Any) -> str:
 def _distributed(
     client: Any, count: Any, tasks: Sequence[tuple], join: Any, pieces: Any, progress: Any, stop: threading.Event
 ) -> Any:
-    futures = [client.submit(count, *t, pure=False, retries=2) for t in tasks]
-    weight = {
-        f.key: sum(p.rows if p.rows is not None else p.nbytes for p in t[1])
-        for f, t in zip(futures, tasks, strict=True)
-    }
-    everything = list(futures)
+    everything: list[Any] = []
     try:
-        with _bar(pieces, progress) as bar:
-            for done in _done(futures, stop):
+        futures = [client.submit(count, *t, pure=False, retries=2) for t in tasks]
+        everything += futures
+        weight = {
+            f.key: sum(p.rows if p.rows is not None else p.nbytes for p in t[1])
+            for f, t in zip(futures, tasks, strict=True)
+        }
+        with bar_of(pieces, progress) as bar:
+            for done in _done(client, futures, stop):
                 if done.status != "finished":
                     done.result()
                 bar.update(weight[done.key])
@@ -223,26 +185,64 @@ def _distributed(
             groups = [futures[i : i + FAN_IN] for i in range(0, len(futures), FAN_IN)]
             futures = [client.submit(join, g, pure=False) for g in groups]
             everything += futures
-        return next(_done(futures, stop)).result()
-    except BaseException:
-        client.cancel(everything, force=True)
-        raise
+        return next(_done(client, futures, stop)).result()
+    except BaseException as error:
+        if client.status == "running":
+            client.cancel(everything, force=True)
+        raise _lost(error) or error from None
 
 
-def _done(futures: Sequence[Any], stop: threading.Event) -> Iterator[Any]:
-    """The futures as they end; KeyboardInterrupt once ``stop`` is set."""
+def _done(client: Any, futures: Sequence[Any], stop: threading.Event) -> Iterator[Any]:
+    """The futures as they end; KeyboardInterrupt once ``stop`` is set, an error where no worker is left to end them."""
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for one in futures:
         one.add_done_callback(ended.put)
-    left = len(futures)
+    left, seen, looked = len(futures), time.monotonic(), time.monotonic()
     while left:
         if stop.is_set():
             raise KeyboardInterrupt
         try:
             yield ended.get(timeout=0.1)
         except queue.Empty:
+            now = time.monotonic()
+            if now - looked > 2:
+                looked = now
+                seen = now if client.nthreads() else seen
+                if now - seen > ALONE:
+                    raise WorkbenchError(
+                        f"The workers were lost: none has been there for {ALONE:.0f} s; look at their logs, and start some."
+                    ) from None
             continue
         left -= 1
+        seen = looked = time.monotonic()
+
+
+def _result(client: Any, future: Any) -> Any:
+    """What a thread or a worker made."""
+    if client is None:
+        return future.result()
+    try:
+        return next(_done(client, [future], threading.Event())).result()
+    except BaseException as error:
+        raise _lost(error) or error from None
+
+
+def _lost(error: BaseException) -> WorkbenchError | None:
+    """A sentence in the place of what Dask raises where workers or their scheduler are gone."""
+    name = type(error).__name__
+    if name == "KilledWorker":
+        why = "they died at the same rows again and again, mostly for want of memory; give each more of it, or start fewer"
+    elif name in (
+        "FutureCancelledError",
+        "FuturesCancelledError",
+        "CancelledError",
+        "ClosedClientError",
+        "CommClosedError",
+    ):
+        why = "their scheduler has stopped, or dropped the work; look at its log, and start it again"
+    else:
+        return None
+    return WorkbenchError(f"The workers were lost ({name}): {why}.")
 
 
 @contextmanager
@@ -361,12 +361,14 @@ def _greet(address: str) -> None:
     """Raises where nobody answers, or somebody who is no scheduler: a client would not get away from either at once."""
     import asyncio
 
+    from dask.utils import parse_timedelta
     from distributed.comm import connect
     from distributed.security import Security
 
     async def greet() -> None:
-        comm = await connect(address, timeout=PATIENCE, **Security().get_connection_args("client"))
-        await comm.close()
+        asked = connect(address, timeout=PATIENCE, **Security().get_connection_args("client"))
+        comm = await asyncio.wait_for(asked, parse_timedelta(PATIENCE))
+        comm.abort()
 
     asyncio.run(greet())
 

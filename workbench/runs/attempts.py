@@ -239,7 +239,7 @@ def kind_of(name: str, message: str) -> str:
 
     >>> kind_of("MemoryError", ""), kind_of("OSError", "[Errno 28] No space left on device"), kind_of("KeyError", "'x'")
     ('memory', 'disk', 'error')
-    >>> kind_of("KilledWorker", "")
+    >>> kind_of("WorkbenchError", "The workers were lost (KilledWorker): ...")
     'died'
     """
     if name in ("timeout", "killed"):
@@ -253,7 +253,8 @@ def kind_of(name: str, message: str) -> str:
         return "memory"
     if any(one in message for one in DISK):
         return "disk"
-    return "died" if name in DEAD or "Nanny failed to start" in message else "error"
+    gone = "Nanny failed to start" in message or "The workers were lost" in message
+    return "died" if name in DEAD or gone else "error"
 
 
 def _tail(log: Path) -> str:
