@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -62,6 +65,17 @@ def test_a_picture_with_nothing_to_draw_is_a_sentence(tmp_path):
     assert published.scripts == ("bokeh",), "a published page has no scripts of panel"
 
 
+def test_the_executed_notebook_of_a_run_shows_words_figures_tables_and_stills_without_a_script(tmp_path):
+    run = a_run(tmp_path, headlines=[{"name": "p99", "value": 1234.0, "unit": "ms", "good": False}])
+    told = page(run, "Title", "Q?", sections=[("One", ("before", "after"), [curve(), pd.DataFrame({"n": [12345]})])])
+    html = told._repr_html_()
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+    assert "Title Q? p99 1,234 ms ◆ Bad One before n 12,345 after" in words
+    (still,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
+    assert ElementTree.fromstring(base64.b64decode(still)).findall("{http://www.w3.org/2000/svg}path")
+    assert repr(told) == "The page of this run, with 1 picture, is in the files beside this notebook."
+
+
 def test_nothing_is_written_outside_a_run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     column = page(a_run(), "T", "Q?", sections=[("One", "before", curve())])
@@ -82,12 +96,13 @@ def test_a_section_of_another_shape_is_named():
 
 def test_texts_and_cells_from_the_data_are_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
-    page(
+    told = page(
         a_run(tmp_path, headlines=[{"name": evil, "value": evil}]),
         evil,
         evil,
-        sections=[(evil, evil, pd.DataFrame({evil: [evil]}))],
+        sections=[(evil, evil, [pd.DataFrame({evil: [evil]}), curve()])],
     )
+    assert "<script" not in told._repr_html_()
     published = snapshot.read_snapshot(tmp_path)
     html = shell.render("published.html", story=published.story, static="/assets", look="1", scripts=[])
     assert "<script>alert" not in html
@@ -130,7 +145,7 @@ def test_a_damaged_snapshot_says_so(tmp_path):
 
 def test_tables_align_numbers_and_keep_texts():
     html = table(pd.DataFrame({"who": ["a<b"], "n": [12345], "share": [0.25], "when": [pd.Timestamp("2026-03-01")]}))
-    assert '<td class="text">a&lt;b</td><td>12\u202f345</td><td>0.25</td><td class="text">1 Mar 2026 00:00</td>' in html
+    assert '<td class="text">a&lt;b</td><td>12,345</td><td>0.25</td><td class="text">1 Mar 2026 00:00</td>' in html
 
 
 def test_a_long_table_says_how_many_rows_it_left_out():

@@ -1,7 +1,7 @@
 """The page a notebook ends with: a question, figures, and pictures with a sentence before and after.
 
 The same call serves three readers. In Jupyter it displays inline; in a run's folder it leaves what `workbench serve` paints at
-once and the report shows; in a Panel session it becomes the served document.
+once and the report shows, and in the executed notebook a still of it; in a Panel session it becomes the served document.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     import xarray as xr
 
-NAME = "workbench-page"  # the report knows the page among a notebook's outputs by this name
+NAME = snapshot.STILL  # the report knows the page among a notebook's outputs by this name
 ROWS = 200  # of a table on a page
 LONG = 60  # characters of a cell that may run over several lines
 CONTROLS = (  # of a picture that answers: the page's colours reach into it
@@ -73,8 +73,7 @@ def page(
 
         return show(pn.state.curdoc, Told(run, story, views))
     if run.folder is not None:
-        snapshot.write_snapshot(run.folder, story, models)
-        return snapshot.Published(len(models))
+        return snapshot.write_snapshot(run.folder, story, models)
     return _inline(run, story, views)
 
 
@@ -243,7 +242,7 @@ def _length(value: Any) -> int:
 
 def _figure(value: Any) -> bool:
     """Whether a cell is a number written out, as in "$1,234.50" or "3.1 %"."""
-    return value is None or bool(re.fullmatch(r"(≈ )?[\u2212+-]?\$?[\d.,\u202f]+( ?%| s| h)?|–|", str(value)))
+    return value is None or bool(re.fullmatch(r"(≈ )?[\u2212+-]?\$?[\d.,]+( ?%| s| h)?|–|", str(value)))
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from workbench.apps import shell
 from workbench.apps.page import NAME
 from workbench.apps.shell import Json
-from workbench.apps.snapshot import FALLBACK, libraries, read_snapshot, walk
+from workbench.apps.snapshot import FALLBACK, STILL, libraries, read_snapshot, walk
 
 REPORT = "report.html"
 EMBEDDED = re.compile(r"var docs_json = (\{.*\});\s*\n\s*var render_items = (\[.*?\]);", re.DOTALL)
@@ -187,7 +187,9 @@ def _shown(data: Json, pictures: dict[str, Json], whole: bool) -> Iterator[Json]
     if LOADERS in data or "esms-options" in html or '<div class="logo-block">' in html:
         return
     found = EMBEDDED.search(html)
-    if found:
+    if html.startswith(f'<div class="{STILL}">'):
+        yield _words("The page above.")
+    elif found:
         yield from _picture(found, pictures)
     elif EXECUTED in data:
         return

@@ -36,7 +36,7 @@ def environment() -> Any:
     )
     found.filters.update(
         prose=prose, when=when, day=day, ago=ago, ahead=ahead, lasted=lasted, figure=figure, parameter=parameter,
-        number=number, inline_json=inline_json, sources=sources,
+        number=number, inline_json=inline_json, sources=sources, still=still,
     )  # fmt: skip
     return found
 
@@ -129,6 +129,16 @@ def sources(tags: str) -> list[str]:
     """
     found = re.findall(r'<script[^>]*\ssrc="([^"]+)"', tags)
     return [one for one in found if one.split("?")[0].rsplit("/", 1)[-1] not in LOADED]
+
+
+def still(poster: str) -> str:
+    """A poster as the address of an image that is its own text; its lines are grey, since an image knows no colour of the page.
+
+    >>> still("<svg></svg>")
+    'data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciPjwvc3ZnPg=='
+    """
+    drawn = poster.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1).replace("currentColor", "#808080")
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
 
 
 # --- words and numbers -------------------------------------------------------------------------------------------------
@@ -233,10 +243,10 @@ def parse_time(time: str | None) -> datetime | None:
 
 
 def number(value: Any) -> str:
-    """A number for reading: whole ones with narrow spaces between thousands, others with four significant digits.
+    """A number for reading: commas between thousands as in the prose, four significant digits where it is not whole.
 
     >>> [number(value) for value in (336776, 0.02031, 1234.5678, 3.0, -0.0, None, 6.1e-7, 12_400_000)]
-    ['336\\u202f776', '0.02031', '1\\u202f235', '3', '0', '–', '6.1e-7', '12\\u202f400\\u202f000']
+    ['336,776', '0.02031', '1,235', '3', '0', '–', '6.1e-7', '12,400,000']
     """
     if value is None or value != value:
         return "–"
@@ -252,11 +262,7 @@ def number(value: Any) -> str:
         digits = max(0, 3 - int(f"{size:e}".split("e")[1]))
         shown = f"{value:,.{digits}f}"
         shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
-    return (
-        shown.replace(",", "\u202f").replace("-", "\u2212", 1)
-        if shown.startswith("-")
-        else shown.replace(",", "\u202f")
-    )
+    return shown.replace("-", "\u2212", 1) if shown.startswith("-") else shown
 
 
 def money(dollars: float) -> str:
@@ -280,7 +286,7 @@ def figure(told: Mapping[str, Any]) -> Json:
     """A headline figure as its card shows it: name, text, unit, verdict ("good", "bad" or ""), the full value.
 
     >>> figure({"name": "p99", "value": 1234.56, "unit": "ms", "good": False})["text"]
-    '1\\u202f235'
+    '1,235'
     """
     value, good = told.get("value"), told.get("good")
     words = isinstance(value, str)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from workbench.apps.poster import plots, poster
-from workbench.apps.shell import Json
+from workbench.apps.shell import Json, render
 from workbench.errors import WorkbenchError
 from workbench.runs.secrets import scrub
 
 PAGE, PICTURES = "page.json", "pictures.json"
+STILL = "workbench-page"  # the class by which the report knows the page among a notebook's outputs
 FALLBACK = 300  # px, of a picture that does not say how high it is
 
 
@@ -31,17 +32,22 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Published:
-    """What the executed notebook of a run shows of its page: how many pictures are in the files beside it."""
+    """What the executed notebook of a run shows of its page: its words, figures, tables and posters, without any script, so
+    that a notebook that nobody has trusted yet shows them too."""
 
-    pictures: int
+    story: Json
 
     def __repr__(self) -> str:
-        count = f"{self.pictures} picture{'' if self.pictures == 1 else 's'}"
-        return f"The page of this run, with {count}, is in the files beside this notebook."
+        count = sum(part["kind"] == "picture" for section in self.story["sections"] for part in section["parts"])
+        return f"The page of this run, with {count} picture{'' if count == 1 else 's'}, is in the files beside this notebook."
+
+    def _repr_html_(self) -> str:
+        return render("still.html", mark=STILL, story=self.story)
 
 
-def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> None:
-    """Writes both files into a run's folder; `models` are the drawn pictures of the story, by key."""
+def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> Published:
+    """Writes both files into a run's folder and gives what a notebook shows of them; `models` are the drawn pictures of the
+    story, by key."""
     pictures, posters = {}, {}
     for key, model in models.items():
         pictures[key] = item(model)
@@ -62,6 +68,7 @@ def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> None
     drawn, page = scrub(pictures), scrub(told)
     (folder / PICTURES).write_text(json.dumps(drawn, separators=(",", ":")), encoding="utf-8")
     (folder / PAGE).write_text(json.dumps(page, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    return Published(page)
 
 
 def read_snapshot(folder: Path, drawn: bool = True) -> Snapshot | None:
