@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
@@ -39,6 +40,10 @@ def odd_table(rows: int = 20_000) -> pa.Table:
             "model": pa.array(random.choice(["a", "b", "c"], rows).tolist(), mask=random.random(rows) < 0.1),
             "id": [f"r{i % 500}" for i in range(rows)],
             "narrow": random.normal(1000, 0.001, rows),
+            "early": pa.array(random.integers(-(10**15), 10**15, rows)).cast(pa.timestamp("ns", "Europe/Berlin")),
+            "money": pa.array(random.integers(0, 10**6, rows)).cast(pa.decimal128(21, 2)),
+            "took": pa.array(random.integers(0, 10**6, rows)).cast(pa.duration("ms")),
+            "raw": pa.array([None if i % 5 == 0 else b"abc" for i in range(rows)], pa.binary(3)),
         }
     )
 
@@ -68,6 +73,20 @@ def test_arrays_count_as_the_kernels_do(by: Any) -> None:
     assert_same_counts(*both(by, arrays.count_arrays))
 
 
+def test_what_cudf_reads_and_what_comes_by_arrow(tmp_path: Any) -> None:
+    (tmp_path / "region=eu").mkdir()
+    data = odd_table(50)
+    data = data.append_column("huge", pa.array([2**64 - 1] * 50, pa.uint64()))
+    data = data.append_column("words", data["model"].dictionary_encode()).append_column("list", pa.array([[1]] * 50))
+    pq.write_table(data, tmp_path / "region=eu" / "t.parquet")
+    table = wb.open_table(tmp_path)
+    direct = arrays.cudf_columns(table, table.files[0])
+    assert direct == ["time", "x", "k", "big", "flag", "model", "id", "narrow", "early", "words"]
+    assert set(table.schema.names) - set(direct) == {"money", "took", "raw", "huge", "list", "region"}
+    as_text = wb.open_table(tmp_path, types={"k": "text"})
+    assert "k" not in arrays.cudf_columns(as_text, as_text.files[0])
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("by", AXES.values(), ids=AXES.keys())
 def test_the_gpu_counts_as_the_kernels_do(by: Any) -> None:
@@ -81,8 +100,6 @@ def test_the_gpu_counts_as_the_kernels_do(by: Any) -> None:
 
 @pytest.mark.gpu
 def test_a_cuda_cluster_gives_the_cube_of_threads(tmp_path: Any) -> None:
-    import pyarrow.parquet as pq
-
     pq.write_table(odd_table(), tmp_path / "t.parquet", row_group_size=6_000)
     table = wb.open_table(tmp_path)
     by = [wb.Period("time", "D", name="window"), wb.Category("model")]

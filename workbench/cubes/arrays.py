@@ -19,6 +19,7 @@ from workbench.cubes.plan import MANTISSA, MANTISSA_BITS, ROOTS, Plan, ordered
 from workbench.cubes.texts import Text, hash_words
 
 QUARTER = 900_000_000
+MICROS = {"s": 1_000_000, "ms": 1_000}
 EXACT_ROWS = 1 << 20  # float64 adds 32-bit limbs exactly up to 2**21 of them
 
 
@@ -140,12 +141,12 @@ def count_numbers(
     some = xp.maximum(count, 1)
     first = xp.zeros(n)
     first[codes[::-1]] = values[::-1]  # a value of each group, to keep the sums small
-    off = values - first[codes]
-    mean = xp.bincount(codes, weights=off, minlength=n) / some
-    rest = off - mean[codes]
-    moments[:, p.N], moments[:, p.MEAN] = host(count), host(first + mean)
-    moments[:, p.SUM] = host((first + mean) * count)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of the largest floats
+        off = values - first[codes]
+        mean = xp.bincount(codes, weights=off, minlength=n) / some
+        rest = off - mean[codes]
+        moments[:, p.N], moments[:, p.MEAN] = host(count), host(first + mean)
+        moments[:, p.SUM] = host((first + mean) * count)
         moments[:, p.M2] = host(xp.bincount(codes, weights=rest * rest, minlength=n))
     key, _, small, large = (host(a) for a in runs(xp, codes, values))
     moments[key, p.MIN], moments[key, p.MAX] = small, large
@@ -271,6 +272,7 @@ def arrow_reader(rows: Any) -> Read:
     import pyarrow as pa
 
     from workbench.cubes.columns import numeric, valid_mask
+    from workbench.tables.kinds import kind_of
 
     def read(name: str) -> Any:
         column = rows.column(name)
@@ -281,7 +283,7 @@ def arrow_reader(rows: Any) -> Read:
             whole = whole.dictionary_encode() if not isinstance(whole, pa.ChunkedArray) else whole
             codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
             return Words(codes, whole.dictionary)
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_null(kind):
+        if kind_of(kind) == "other":
             valid = np.concatenate([c.is_valid().to_numpy(zero_copy_only=False) for c in chunks] or [np.zeros(0, bool)])
             return Numbers(np.zeros(len(valid)), valid)
         parts = list(numeric(column))
@@ -296,29 +298,26 @@ def arrow_reader(rows: Any) -> Read:
 def cudf_reader(frame: Any, kinds: dict[str, str]) -> Read:
     """A batch of cuDF columns for the array form on CuPy. NaN is a value here; only nulls are missing."""
     import cudf
-    import cupy
     import pylibcudf as plc
 
     def read(name: str) -> Any:
-        s = frame[name]
-        if kinds[name] == "text":
+        s, kind = frame[name], kinds[name]
+        if kind == "text":
             coded = s.astype("category")
-            return Words(coded.cat.codes.to_cupy().astype(cupy.int64), coded.cat.categories.to_arrow())
-        valid = None
+            codes = coded.cat.codes.astype("int64").fillna(-1)  # of a missing value the code is missing, or -1 already
+            return Words(codes.to_cupy(), coded.cat.categories.to_arrow())
+        valid, unit = None, ""
         if s.null_count:
             valid = cudf.Series.from_pylibcudf(plc.unary.is_valid(s.to_pylibcudf()[0])).to_cupy()
-        if kinds[name] == "other":
-            return Numbers(cupy.zeros(len(s)), valid)
-        if kinds[name] == "time":
-            s = s.astype("datetime64[us]").astype("int64")
-        elif kinds[name] in ("integer", "boolean") and str(s.dtype) != "uint64":
-            s = s.astype("int64")
-        else:
-            s = s.astype("float64")
-        if s.null_count:
+        if kind == "time":
+            s = s if getattr(s.dtype, "tz", None) is None else s.dt.tz_convert(None)
+            unit = np.datetime_data(np.dtype(s.dtype))[0]
+        s = s.astype("float64" if kind == "number" else "int64")
+        if valid is not None:
             zero = plc.Scalar.from_arrow(pa_zero(str(s.dtype)))
             s = cudf.Series.from_pylibcudf(plc.replace.replace_nulls(s.to_pylibcudf()[0], zero))
-        return Numbers(s.to_cupy(), valid, kinds[name])
+        values = s.to_cupy()
+        return Numbers(values // 1000 if unit == "ns" else values * MICROS.get(unit, 1), valid, kind)
 
     return read
 
@@ -330,24 +329,48 @@ def pa_zero(dtype: str) -> Any:
     return pa.scalar(0, pa.int64() if dtype == "int64" else pa.float64())
 
 
+def cudf_columns(table: Any, file: Any) -> list[str]:
+    """The columns of a Parquet file that cuDF reads as they are counted; all others come by way of Arrow."""
+    import pyarrow.types as at
+
+    from workbench.tables import parquet
+    from workbench.tables.kinds import kind_of
+
+    def alike(name: str) -> bool:
+        if name not in stored.names:
+            return False  # named by a folder
+        t = stored.field(name).type
+        t = t.value_type if at.is_dictionary(t) else t
+        known = at.is_integer(t) or at.is_float32(t) or at.is_float64(t) or at.is_boolean(t) or at.is_timestamp(t)
+        text = at.is_string(t) or at.is_large_string(t)
+        whole = not (at.is_uint64(t) and table.kinds[name] == "number")
+        return (known or text) and whole and kind_of(t) == table.kinds[name]
+
+    stored = parquet.footer(table.place, file.path, (file.size, file.stamp)).schema
+    return [name for name in table.schema.names if alike(name)]
+
+
 def cuda_batches(table: Any, piece: Any) -> Iterable[tuple[int, Read]]:
-    """The batches of a piece on the GPU: Parquet by cuDF itself; text files and tables with ``where=`` by way of Arrow."""
+    """The batches of a piece on the GPU: what cuDF reads of Parquet by cuDF, text files and conditions by way of Arrow."""
     import cupy
 
+    direct: list[str] = []
     if getattr(table, "format", "") == "parquet" and not table.where and table.place.address is None:
         import cudf
 
         file = table.files[piece.file]
-        stored = [n for n in table.schema.names if n not in dict(file.values)]
-        if len(stored) == len(table.schema.names):
-            for group in piece.parts:
-                frame = cudf.read_parquet(file.path, row_groups=[[group]], columns=stored)
-                yield len(frame), cudf_reader(frame, table.kinds)
-            return
-    for rows in table.batches(piece):
-        plain = arrow_reader(rows)
+        direct = cudf_columns(table, file)
+    for at, rows in enumerate(table.batches(piece)):
+        plain, on_device = arrow_reader(rows), None
+        if direct:
+            frame = cudf.read_parquet(
+                file.path, row_groups=[[piece.parts[at]]], columns=direct, use_pandas_metadata=False
+            )
+            on_device = cudf_reader(frame, table.kinds)
 
-        def read(name: str, plain: Read = plain) -> Any:
+        def read(name: str, plain: Read = plain, on_device: Read | None = on_device) -> Any:
+            if on_device is not None and name in direct:
+                return on_device(name)
             column = plain(name)
             if isinstance(column, Words):
                 return Words(cupy.asarray(column.codes), column.words)
