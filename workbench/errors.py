@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_WHO = re.compile(r"(https?://|://(?=[^/@\s]*:))[^/@\s]+@")  # elsewhere a container's name, or a user's, is no secret
+_WHO = re.compile(r"(https?://|://(?=[^/@\s]*:))[^/\s]+@")  # elsewhere a container's name, or a user's, is no secret
 _WORDS = "token|signature|secret|passw|pwd|credential|api[_-]?key|access[_-]?key"
 _QUERY = re.compile(
     rf"([?&;#](?:[^=&;\s]*(?:{_WORDS})[^=&;\s]*|[^=&;\s]*key|(?:[^=&;\s]*[_-])?sig|code|auth|jwt|session(?:_?id)?)=)[^&;#\s'\"<>]+",
@@ -26,6 +26,8 @@ def masked(text: str) -> str:
 
     >>> masked("https://me:word@host/rows.csv?X-Amz-Signature=ab12&part=1")
     'https://***@host/rows.csv?X-Amz-Signature=***&part=1'
+    >>> masked("postgresql://me:w@rd@host/runs")  # a password with an @ in it
+    'postgresql://***@host/runs'
     """
     return _QUERY.sub(r"\1***", _WHO.sub(r"\1***@", text))
 

@@ -46,3 +46,6 @@ def test_what_is_no_ledger(tmp_path):
     with pytest.raises(WorkbenchError) as error:
         open_ledger("postgresql://me:hunter2@127.0.0.1:1/name?connect_timeout=2")
     assert "hunter2" not in str(error.value)
+    with pytest.raises(WorkbenchError, match="has an @ in its password; write that as %40") as error:
+        open_ledger("postgresql://me:hun@ter2@127.0.0.1:1/name")
+    assert "ter2" not in str(error.value)

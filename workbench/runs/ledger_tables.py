@@ -132,6 +132,8 @@ def open_ledger(address: str, runs: Path | None = None) -> sa.Engine:
         url = sa.engine.make_url(address)
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise WorkbenchError(f"A ledger is in SQLite or PostgreSQL, not in {url.get_backend_name()!r}.")
+        if url.host and "@" in url.host:
+            raise WorkbenchError("The ledger's address has an @ in its password; write that as %40.")
         if url.database and url.get_backend_name() == "sqlite":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() == "postgresql")
