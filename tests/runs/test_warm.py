@@ -122,17 +122,23 @@ def test_a_run_is_forked_too_and_ends_as_a_plain_one_does(parent, book, cli, tmp
     assert list(warm.room().glob("kernel-*")) == []
 
 
-def test_the_real_parent_has_everything_imported_and_no_thread(tmp_path):
+def test_the_real_parent_has_everything_imported_and_no_thread_and_its_kernels_show_pictures(tmp_path):
     code = (
         "import os, sys\nfrom workbench.runs import warm_parent as p\nos.environ.update(p.QUIET)\np._import()\np._rehearse()\n"
-        "print(len(os.listdir('/proc/self/task')), 'papermill' in sys.modules, 'sklearn.ensemble' in sys.modules)"
+        "print(len(os.listdir('/proc/self/task')), 'papermill' in sys.modules, 'sklearn.ensemble' in sys.modules)\n"
+        "from IPython.core.interactiveshell import InteractiveShell\nfrom traitlets.config import Config\n"  # as its kernels do
+        "shell = InteractiveShell.instance(config=Config(HistoryManager={'enabled': False}))\np._show_pictures()\n"
+        "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n"
+        "    shell.run_cell('from workbench.views import look\\ncurve = look.extension().Curve([1, 2])\\n'\n"
+        "                   'shown = get_ipython().display_formatter.format(curve)[0]')\n"
+        "print('text/html' in shell.user_ns['shown'])\n"
     )
     top = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": top},
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("1 True True\n", "")
+    assert (done.stdout, done.stderr) == ("1 True True\nTrue\n", "")
 
 
 def test_what_is_left_of_an_attempt_is_found_among_forked_kernels(parent, monkeypatch, tmp_path):

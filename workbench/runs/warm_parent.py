@@ -41,15 +41,15 @@ COMMAND = "workbench.cli"  # what a forked run is
 MODULES = (
     "numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "scipy.stats", "xarray",
     "xarray.computation.nanops", "h5py", "h5py._hl.dims", "h5netcdf", "dask.dataframe", "dask.bag", "distributed",
-    "numba", "sklearn.ensemble", "holoviews", "bokeh.plotting", "holoviews.plotting.bokeh", "panel",
-    "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib", "ipykernel.debugger", "papermill",
-    "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters", "workbench.views",
-    "workbench.apps.page", "workbench.apps.report", "workbench.apps.door", "workbench.tables.lineage",
-    "workbench.tables.delta_open", "workbench.tables.reading", "workbench.tables.delta_results",
-    "workbench.runs.context", "workbench.runs.execute", "workbench.examples", "openlineage.client.event_v2",
-    "markdown_it", "linkify_it", "h5netcdf.legacyapi", "tornado.platform.asyncio", "IPython.core.debugger",
-    "IPython.core.logger", "pandas.core.methods.to_dict", "IPython.core.oinspect", "IPython.extensions.storemagic",
-    COMMAND,
+    "numba", "sklearn.ensemble", "holoviews", "holoviews.ipython", "bokeh.plotting", "holoviews.plotting.bokeh",
+    "panel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib", "ipykernel.debugger",
+    "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters",
+    "workbench.views", "workbench.apps.page", "workbench.apps.report", "workbench.apps.door",
+    "workbench.tables.lineage", "workbench.tables.delta_open", "workbench.tables.reading",
+    "workbench.tables.delta_results", "workbench.runs.context", "workbench.runs.execute", "workbench.examples",
+    "openlineage.client.event_v2", "markdown_it", "linkify_it", "h5netcdf.legacyapi", "tornado.platform.asyncio",
+    "IPython.core.debugger", "IPython.core.logger", "pandas.core.methods.to_dict", "IPython.core.oinspect",
+    "IPython.extensions.storemagic", COMMAND,
 )  # fmt: skip
 ROOMS = ("analyses", "views")  # the parts of this package that notebooks take by name
 NVIDIA = "libcuda.so"
@@ -317,10 +317,18 @@ def _kernel(told: dict[str, Any]) -> int:
     """Is the kernel that a launcher has asked for."""
     os.environ.pop("JPY_PARENT_PID", None)  # the launcher watches that one; this process ends with the launcher
     sys.argv = ["ipykernel_launcher", *told["arguments"]]
+    _show_pictures()
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp.launch_instance()
     return 0
+
+
+def _show_pictures() -> None:
+    """Makes HoloViews what it is where a kernel imports it; as it came into the parent, a notebook's pictures would be text."""
+    pictures: Any = sys.modules.get("holoviews")
+    if pictures is not None:
+        pictures.extension = importlib.import_module("holoviews.ipython").notebook_extension
 
 
 def _note(pid: int) -> Path:

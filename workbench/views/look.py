@@ -6,6 +6,7 @@ serves the page, the report and the notebook in both looks. `workbench.apps` rea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,10 +95,11 @@ def base(height: int = HEIGHT, **more: Any) -> dict[str, Any]:
 
 
 def extension() -> Any:
-    """HoloViews with its bokeh side loaded, once and quietly."""
+    """HoloViews with its bokeh side loaded, once and quietly; in a kernel, where pictures are shown, with its display too."""
     import holoviews as hv
 
-    if "bokeh" not in hv.Store.renderers:
+    kernel = "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    if "bokeh" not in hv.Store.renderers or (kernel and not getattr(hv.extension, "_loaded", True)):
         hv.extension("bokeh", logo=False)
     return hv
 
