@@ -132,7 +132,7 @@ def test_one_alert_an_incident_to_all_channels_retried_and_resolved(scheduler, h
     headers, first = hook.taken[0]
     assert headers["Authorization"] == "Bearer hunter2"
     assert first["text"].startswith("*a: failed*\na (toy) failed: error: KeyError: 'x' in cell 3 (cell-3): rows['x']")
-    assert "Since 2026-03-27 13:00 UTC, in 1 window(s); how sure: after 1 attempt" in first["text"]
+    assert "Since 2026-03-27 13:00 UTC, in 1 window; how sure: after 1 attempt" in first["text"]
     assert "\nhttp://pages.example.org/toy/" in first["text"]
     assert [letter.split("Subject: ")[1].splitlines()[0] for letter in mailbox.letters] == [
         "a: failed",

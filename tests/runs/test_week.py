@@ -32,6 +32,13 @@ def test_a_week_with_a_failure_a_late_one_a_killed_one_a_hanging_one_and_a_short
     assert [line for line in said if "kill -9" in line]
     (killed,) = [line for line in told if line.startswith("killed ")]
     assert killed.split()[5:8] == ["good", "2", "tries"]
+    first, second = told[told.index("Both attempts at what was killed:") + 1 :][:2]
+    assert first.startswith("    attempt 1: failed, ")
+    assert "killed: the process of this run was ended" in first
+    assert second.startswith("    attempt 2: good, ")
+    assert told[told.index("The text of the first:") + 1].startswith(
+        "  slow (slow) is late: no good run 10 min after its time"
+    )
     incidents = "\n".join(told[told.index("The incidents:") :])
     assert "resolved  slow: late" in incidents
     assert "resolved  failing: failed" in incidents

@@ -156,7 +156,9 @@ def close_gone(engine: sa.Engine, schedule: Schedule, now: float) -> list[str]:
             chosen = sa.select(deliveries.c.channel).where(deliveries.c.incident == one.id).distinct()
             told = [name for name in c.scalars(chosen) if name in schedule.channels]
             text = f"Nobody looks any more whether this goes on: {why}.\n"
-            text += f"It went on since {one.since}, in {one.windows} window(s): {one.text}\nRun: {one.run or 'none was left'}"
+            text += (
+                f"It went on since {one.since}, in {in_words(one.windows)}: {one.text}\nRun: {one.run or 'none so far'}"
+            )
             message = json.dumps(
                 {
                     "id": f"incident-{one.id}-resolved", "subject": f"no longer watched: {one.entry}: {one.rule}",
@@ -261,15 +263,15 @@ def message_of(
         subject = f"resolved: {entry.name}: {rule.name}"
         lines.append(f"{entry.name} ({entry.notebook.stem}) is as it should be again.")
         lines.append(
-            f"It was not since {since:%Y-%m-%d %H:%M %Z}, in {incident['windows']} window(s): {incident['text']}"
+            f"It was not since {since:%Y-%m-%d %H:%M %Z}, in {in_words(incident['windows'])}: {incident['text']}"
         )
     else:
         subject = f"{entry.name}: {rule.name}"
         lines.append(f"{entry.name} ({entry.notebook.stem}) {found.what}")
-        lines.append(f"Since {since:%Y-%m-%d %H:%M %Z}, in {incident['windows']} window(s); how sure: {found.sure}.")
+        lines.append(f"Since {since:%Y-%m-%d %H:%M %Z}, in {in_words(incident['windows'])}; how sure: {found.sure}.")
     lines.append(f"Window {window:%Y-%m-%d %H:%M %Z}, told {times.stamp(now)}.")
     link = page_link(schedule.link, entry, incident["run"])
-    lines.append(link if link else f"Run: {incident['run'] or 'none was left'}")
+    lines.append(link if link else f"Run: {incident['run'] or 'none so far'}")
     if event != "resolved":
         lines.append(f"To say that you know: workbench alerts ack {incident['id']}")
     return {
@@ -277,6 +279,11 @@ def message_of(
         "incident": incident["id"], "event": event.split()[0], "entry": entry.name, "rule": rule.name,
         "since": incident["since"], "link": link,
     }  # fmt: skip
+
+
+def in_words(windows: int) -> str:
+    """How many windows an incident has lasted."""
+    return f"{windows:,} window{'s' if windows != 1 else ''}"
 
 
 def page_link(link: str, entry: Entry, run: str | None) -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from workbench.errors import WorkbenchError, nearest
 from workbench.runs import times
-from workbench.runs.alerts import listed
+from workbench.runs.alerts import in_words, listed
 from workbench.runs.ledger_tables import attempts, entries, reading, schedulers, windows
 from workbench.runs.schedule import Schedule
 
@@ -48,7 +48,9 @@ def ledger_lines(
         often = f"{row.tries} tr{'y  ' if row.tries == 1 else 'ies'}"
         before = "again after " if row.reason and row.state in ("due", "running") else ""
         told = "  ".join(one for one in (_short(row.run), f"{before}{row.reason}") if one)
-        lines.append(f"{row.entry:<{width}}  {at:%a %Y-%m-%d %H:%M:%S %Z}  {row.state:<7} {often}  {told}".rstrip())
+        lines.append(
+            f"{row.entry:<{width}}  {f'{at:%a %Y-%m-%d %H:%M:%S %Z}':<28}  {row.state:<7} {often}  {told}".rstrip()
+        )
         lines += tried.get(row.id, [])
     return lines or ["no windows yet"]
 
@@ -76,7 +78,7 @@ def incident_lines(engine: sa.Engine, *, everything: bool = False) -> list[str]:
             + (f", {one.failed} failed" if one.failed else "")
         )
         by = f" by {one.by}" if one.by else ""
-        many = f"in {one.windows} window{'s' if one.windows != 1 else ''}"
+        many = f"in {in_words(one.windows)}"
         lines.append(f"{one.id:>4}  {one.state}{until}{by}  {one.entry}: {one.rule}, since {one.since}, {many}, {told}")
         lines.append(f"      {one.text}" + (f"  {_short(one.run)}" if one.run else ""))
     return lines or ["no incidents" if everything else "no incident goes on"]

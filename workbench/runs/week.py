@@ -27,6 +27,11 @@ from workbench.runs.ledger_tables import open_ledger
 from workbench.runs.schedule import read_schedule
 from workbench.runs.scheduler import Scheduler, serve
 
+INTRO = """\
+A week of six scheduled notebooks in half a minute. At the left is the clock in Berlin, which is driven; kernels, runs, ledger
+and alerts are real. On Tuesday one is late, on Wednesday one is killed by kill -9 and tried again, on Thursday and Friday one
+fails, on Friday one hangs until its deadline, and the night to Sunday, when clocks go forward, has no 02:30.
+"""
 START, END = "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00"  # a Monday in Berlin, and the next
 PACE = 600.0  # seconds of the week in a second, while something runs
 SCHEDULE = """\
@@ -139,11 +144,13 @@ def ledger_of(s: Scheduler, folder: Path) -> list[str]:
     """The ledger of the week in words, oldest first, then its incidents and what was delivered."""
     zones = {entry.name: entry.zone for entry in s.schedule.entries}
     lines = ["The ledger:", *reporting.ledger_lines(s.engine, count=1000, zones=zones)[::-1]]
+    lines += ["", "Both attempts at what was killed:", *reporting.ledger_lines(s.engine, "killed", zones=zones)[1:]]
     lines += ["", "The incidents:", *reporting.incident_lines(s.engine, everything=True)]
     log = s.runs / "alerts.jsonl"
     if log.is_file():
         told = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         lines += ["", f"Delivered to {log.name}:", *[f"  {one['subject']}" for one in told]]
+        lines += ["", "The text of the first:", *[f"  {line}" for line in told[0]["text"].splitlines()]]
     return lines
 
 
@@ -174,6 +181,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wb-week-") as aside, _warm(aside):
         folder = kept or Path(aside) / "week"
         folder.mkdir(parents=True, exist_ok=True)
+        print_line(INTRO)
         s = week(folder, print_line)
         print_line("", *ledger_of(s, folder), "", f"a week in {time.monotonic() - began:.0f} s")
         s.engine.dispose()
