@@ -338,6 +338,17 @@ def test_a_late_run_and_no_run_at_all_are_told_once(scheduler, hook, mailbox):
     assert tries == ["b", "b", "b", "a"]
 
 
+def test_windows_missed_in_a_night_are_one_alert_that_counts_them(scheduler):
+    rules = [{"when": "missed", "to": "log"}]
+    s = scheduler({"a": {"cron": "0 * * * *", "alerts": rules}}, top={"deliver": {"log": {"file": "alerts.jsonl"}}})
+    until(s, 1.2)
+    s.clock.at += 5.5 * 3600  # no scheduler until 18:42; the window of 18:00 is caught up with
+    until(s, 0.1)
+    first, over = [json.loads(line) for line in (s.runs / "alerts.jsonl").read_text().splitlines()]
+    assert "Since 2026-03-27 14:00 UTC, in 4 windows; how sure: the ledger says so." in first["text"]
+    assert (first["event"], over["event"]) == ("opened", "resolved")
+
+
 def test_acknowledged_and_muted_incidents_are_silent(scheduler, hook, mailbox):
     entry = {"cron": "0 * * * *", "retries": 0, "alerts": [{"when": "failed", "to": "log"}]}
     s = scheduler({"a": entry}, command=stub(0, "fail"), top={"deliver": channels(hook, mailbox)})

@@ -225,6 +225,11 @@ def _note_incident(
             change |= {"state": "open", "muted_until": None}
             _tell(c, schedule, entry, rule, {**there._mapping, **change}, found, f"still true {times.stamp(now)}", now)
         c.execute(incidents.update().where(incidents.c.id == there.id).values(change))
+        unsent = (deliveries.c.incident == there.id) & (deliveries.c.event == "opened") & (deliveries.c.tries == 0)
+        message = message_of(schedule, entry, rule, {**there._mapping, **change}, found, "opened", now)
+        c.execute(  # who has not been told yet is told how it stands
+            deliveries.update().where(unsent, deliveries.c.state == "due").values(message=json.dumps(message))
+        )
     elif there is not None and window.logical >= there.last:
         c.execute(incidents.update().where(incidents.c.id == there.id).values(state="resolved", going=None, ended=now))
         _tell(
