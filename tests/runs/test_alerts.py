@@ -342,10 +342,10 @@ def test_windows_missed_in_a_night_are_one_alert_that_counts_them(scheduler):
     rules = [{"when": "missed", "to": "log"}]
     s = scheduler({"a": {"cron": "0 * * * *", "alerts": rules}}, top={"deliver": {"log": {"file": "alerts.jsonl"}}})
     until(s, 1.2)
-    s.clock.at += 5.5 * 3600  # no scheduler until 18:42; the window of 18:00 is caught up with
+    s.clock.at += 5.5 * 3600  # no scheduler until 19:30; the window of 19:00 is caught up with
     until(s, 0.1)
     first, over = [json.loads(line) for line in (s.runs / "alerts.jsonl").read_text().splitlines()]
-    assert "Since 2026-03-27 14:00 UTC, in 4 windows; how sure: the ledger says so." in first["text"]
+    assert "Since 2026-03-27 14:00 UTC, in 5 windows; how sure: the ledger says so." in first["text"]
     assert (first["event"], over["event"]) == ("opened", "resolved")
 
 
