@@ -65,6 +65,19 @@ def test_every_command_is_described():
         assert f"workbench {name}" in README
 
 
+def test_the_page_of_schedules_tells_every_key_and_its_example_has_no_mistake(tmp_path):
+    from workbench.runs import schedule, schedule_file
+
+    page = (ROOT / "docs" / "scheduling.md").read_text()
+    keys = {key for line in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE) for key in re.findall(r"`([\w-]+)`", line)}
+    assert set(schedule_file.KEYS) <= keys
+    for one in (*schedule.KINDS, *schedule.OVERLAPS, *schedule.CATCH_UPS, *schedule.TESTS):
+        assert f"`{one}" in page, one
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (tmp_path / "schedule.yml").write_text(example)
+    assert [entry.name for entry in schedule.read_schedule(tmp_path / "schedule.yml").entries] == ["quality", "drift"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
