@@ -61,7 +61,7 @@ def main() -> int:
     with contextlib.redirect_stdout(both):
         measure(chosen)
     if chosen.out:
-        chosen.out.write_text(page(both.kept.getvalue()), encoding="utf-8")
+        chosen.out.write_text(page(both.kept.getvalue(), "Pages", "benchmarks.pages"), encoding="utf-8")
     return 0
 
 
@@ -77,14 +77,14 @@ class Both(io.TextIOBase):
         return self.kept.write(text)
 
 
-def page(printed: str) -> str:
-    """What was printed as a page that says when, where and by which command."""
+def page(printed: str, title: str, module: str) -> str:
+    """What a benchmark printed as a page that says when, where and by which command."""
     from benchmarks.run import machine
 
     on = ", ".join(f"{name} {value}" for name, value in machine().items())
     when, load = time.strftime("%Y-%m-%d"), os.getloadavg()[1]
-    command = " ".join(["python -m benchmarks.pages", *sys.argv[1:]])
-    return f"# Pages\n\nWritten by `{command}`; do not edit.\n{when}: {on}; load {load:.1f} at the end.\n\n```\n{printed}```\n"
+    command = " ".join([f"python -m {module}", *sys.argv[1:]])
+    return f"# {title}\n\nWritten by `{command}`; do not edit.\n{when}: {on}; load {load:.1f} at the end.\n\n```\n{printed}```\n"
 
 
 def measure(chosen: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """What a schedule costs beyond its work: 1,000 entries with 10,000 past runs, and a run of the drift notebook.
 
-    python -m benchmarks.schedule [--entries 1000] [--past 10] [--rows 200000] [--rounds 3]
+    python -m benchmarks.schedule [--entries 1000] [--past 10] [--rows 200000] [--rounds 3] [--out benchmarks/SCHEDULE.md]
 
 Printed are, in milliseconds: a round of the scheduler with nothing due, a round that plans one window of every entry, a round
 in which all of them wait, the index of the pages as a server makes it once before it listens, as it is first asked for, when a
@@ -12,6 +12,7 @@ the scheduler (window claimed until it is good) with the warm kernel.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from benchmarks.pages import Both, page
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "templates" / "notebook.ipynb"
@@ -51,12 +54,16 @@ def main() -> int:
         "--rows", type=int, default=200_000, help="rows of the drift notebook's table; 0: no runs (200000)"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="also write what is printed into this page")
     chosen = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
-    with tempfile.TemporaryDirectory() as folder:
+    both = Both()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(both):
         many(Path(folder) / "many", chosen.entries, chosen.past)
         if chosen.rows:
             runs(Path(folder) / "runs", chosen.rows, chosen.rounds)
+    if chosen.out:
+        chosen.out.write_text(page(both.kept.getvalue(), "Schedule", "benchmarks.schedule"), encoding="utf-8")
     return 0
 
 

@@ -41,7 +41,7 @@ COMMAND = "workbench.cli"  # what a forked run is
 MODULES = (
     "numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "scipy.stats", "xarray",
     "xarray.computation.nanops", "h5py", "h5py._hl.dims", "h5netcdf", "dask.dataframe", "dask.bag", "distributed",
-    "numba", "sklearn.ensemble", "holoviews", "holoviews.ipython", "bokeh.plotting", "holoviews.plotting.bokeh",
+    "numba", "sklearn.ensemble", "holoviews", "holoviews.ipython.archive", "bokeh.plotting", "holoviews.plotting.bokeh",
     "panel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completerlib", "ipykernel.debugger",
     "papermill", "jupyter_client", "nbclient", "workbench.tables", "workbench.cubes", "workbench.clusters",
     "workbench.views", "workbench.apps.page", "workbench.apps.report", "workbench.apps.door",
