@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -318,9 +318,44 @@ def _main_left_alone() -> Iterator[None]:
 
 
 @contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start here do not hear Ctrl-C, which terminals and notebooks send to all of a group: this one stops
+    them. It hears what came meanwhile afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _started(make: Callable[[], Any]) -> Iterator[Any]:
+    """The client of a cluster of local processes, which Ctrl-C at any moment ends within a second."""
+    from distributed import Client
+
+    local = None
+    try:
+        with _main_left_alone():
+            with _deaf():
+                local = make()
+            with Client(local) as client:
+                yield client
+    except KeyboardInterrupt:
+        for nanny in local.workers.values() if local else ():  # nobody waits for what they count
+            nanny.auto_restart = False
+            with suppress(ProcessLookupError, TypeError):
+                os.kill(nanny.pid, signal.SIGKILL)
+        raise
+    finally:
+        with _interruptible():
+            if local:
+                local.close()
+
+
+@contextmanager
 def _local(size: int) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import LocalCluster
 
     # what only a dashboard shows, every worker's stack a hundred times a second, is left out with the dashboard; that all
     # event loops look at the clock 50 times a second, and at the memory 10 times, costs a tenth of a processor
@@ -331,12 +366,8 @@ def _local(size: int) -> Iterator[Any]:
         "distributed.admin.tick.interval": "1s",
     }
     asked = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
-    with (
-        _main_left_alone(),
-        dask.config.set(quiet),
-        LocalCluster(n_workers=size, threads_per_worker=1, silence_logs=40, **asked) as local,
-        Client(local) as client,
-    ):
+    make = partial(LocalCluster, n_workers=size, threads_per_worker=1, silence_logs=40, **asked)
+    with dask.config.set(quiet), _started(make) as client:
         yield client
 
 
@@ -377,14 +408,9 @@ def _greet(address: str) -> None:
 def _cuda(size: int | None) -> Iterator[tuple[Any, int]]:
     import dask
     from dask_cuda import LocalCUDACluster
-    from distributed import Client
 
-    with (
-        _main_left_alone(),
-        dask.config.set({"dataframe.backend": "cudf"}),
-        LocalCUDACluster(n_workers=size, dashboard_address="127.0.0.1:0", silence_logs=40) as local,
-        Client(local) as client,
-    ):
+    make = partial(LocalCUDACluster, n_workers=size, dashboard_address="127.0.0.1:0", silence_logs=40)
+    with dask.config.set({"dataframe.backend": "cudf"}), _started(make) as client:
         client.run(_use_cudf)
         yield client, len(client.scheduler_info(n_workers=-1)["workers"])
 
