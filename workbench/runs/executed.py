@@ -39,7 +39,8 @@ def _line(cell: dict[str, Any]) -> str:
         if output.get("output_type") == "error":
             told = COLOUR.sub("", "\n".join(map(str, output.get("traceback") or [])))
             number = int(found[1]) if (found := IN_CELL.search(told)) else 0
-            return lines[number - 1][:100] if 0 < number <= len(lines) and lines[number - 1] else first
+            if 0 < number <= len(lines) and lines[number - 1]:
+                return lines[number - 1][:100]
     more = any(line and not line.startswith("#") and not line.startswith(first) for line in lines)
     return f"{first} ..." if more else first
 

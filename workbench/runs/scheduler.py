@@ -85,6 +85,8 @@ def serve(s: Scheduler, *, until: Callable[[], bool] = lambda: False, patience: 
         try:
             tick(s)
             pause = _pause(s)
+            if troubled:
+                s.say("the ledger and the disk answer again")
             troubled = False
         except (sa.exc.DBAPIError, OSError) as error:
             if not troubled:
