@@ -80,6 +80,12 @@ def test_a_good_run(book, cli, tmp_path):
     assert list_runs(tmp_path / "runs", "toy")[0].folder == latest_good(tmp_path / "runs", "toy").folder == folder
 
 
+def test_the_line_that_failed_is_told_without_its_secret(book, tmp_path):
+    calls = "def get(address):\n    raise OSError('no answer')\nget('https://me:hunter2@host/rows')"
+    record = run_notebook(book("toy", "x = 1", calls), {}, tmp_path / "runs")
+    assert record.error["line"] == "get('https://***@host/rows')"
+
+
 def test_a_failing_notebook(book, cli, tmp_path):
     path = book("toy", HEADLINE, "# why\nrows = {}\nrows['x']", "print('never')")
     process = cli("run", path, "--runs", "runs", "--no-report")

@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.runs.context import KERNEL_FILE
 from workbench.runs.notebooks import first_line, read_cells, tags
-from workbench.runs.records import write_json
+from workbench.runs.records import without_secrets, write_json
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 IN_CELL = re.compile(r"Cell In\[\d+\], line (\d+)")
@@ -26,7 +26,7 @@ def stopped_cell(folder: Path) -> dict[str, Any]:
     if not begun:
         return {"cell": None, "id": None, "line": ""}
     cell = cells[begun[-1]]
-    return {"cell": begun[-1], "id": cell.get("id"), "line": _line(cell)}
+    return {"cell": begun[-1], "id": cell.get("id"), "line": without_secrets(_line(cell))}
 
 
 def _line(cell: dict[str, Any]) -> str:
