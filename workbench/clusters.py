@@ -321,6 +321,9 @@ def _main_left_alone() -> Iterator[None]:
 def _deaf() -> Iterator[None]:
     """Processes that start here do not hear Ctrl-C, which terminals and notebooks send to all of a group: this one stops
     them. It hears what came meanwhile afterwards."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it lets signals through once it has started its process
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

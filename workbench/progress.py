@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,8 @@ def bar_of(pieces: Sequence[Any], progress: bool | None) -> Any:
     }  # fmt: skip
     if progress is not False and _in_a_cell() and (progress or "JPY_SESSION_NAME" in os.environ):
         return _cell_bar()(**asked)
+    if shutil.get_terminal_size().columns < 60:  # too few for a bar beside its figures
+        asked["bar_format"] = "{percentage:.0f} %, {rate_fmt}, {remaining} left"
     return tqdm(disable=None if progress is None else not progress, **asked)
 
 
