@@ -19,6 +19,7 @@ from workbench.runs.alerts import change_incident, deliver, finding, listed
 from workbench.runs.channels import send
 from workbench.runs.ledger_tables import deliveries, reading, windows
 from workbench.runs.records import Record
+from workbench.runs.reporting import status
 from workbench.runs.schedule import Rule
 from workbench.runs.scheduler import serve
 from workbench.runs.times import moment_of
@@ -347,6 +348,15 @@ def test_windows_missed_in_a_night_are_one_alert_that_counts_them(scheduler):
     first, over = [json.loads(line) for line in (s.runs / "alerts.jsonl").read_text().splitlines()]
     assert "Since 2026-03-27 14:00 UTC, in 5 windows; how sure: the ledger says so." in first["text"]
     assert (first["event"], over["event"]) == ("opened", "resolved")
+
+
+def test_a_rule_on_a_figure_that_no_run_tells_is_named_by_the_status(scheduler):
+    rules = [{"figure": name, "above": 1, "to": "log"} for name in ("rows", "row")]
+    s = scheduler({"a": {"cron": "0 * * * *", "alerts": rules}}, top={"deliver": {"log": {"file": "alerts.jsonl"}}})
+    assert not [line for line in status(s.engine, s.schedule)[0] if line.startswith("silent")]  # no run yet
+    until(s, 1.2)
+    (line,) = [line for line in status(s.engine, s.schedule)[0] if line.startswith("silent")]
+    assert line == "silent   a: row above 1: its last good run told no 'row'; did you mean 'rows'?"
 
 
 def test_acknowledged_and_muted_incidents_are_silent(scheduler, hook, mailbox):

@@ -102,6 +102,10 @@ def test_what_a_line_of_a_crontab_cannot_hold_is_left_out(tmp_path):
     told, cannot = made(tmp_path, entries, "crontab")
     assert cannot == ["lines: left out, as a line of a crontab cannot hold a parameter of several lines"]
     assert sum(line.startswith("0 1") for line in told.splitlines()) == 1
+    _, cannot = made(
+        tmp_path, {"long": {"cron": "0 1 * * *", "retries": 0, "parameters": {"by": "x" * 900}}}, "crontab"
+    )
+    assert re.fullmatch(r"a line has [\d,]+ characters; the cron of Debian and Ubuntu takes 998", "".join(cannot))
 
 
 def test_a_dollar_is_no_variable_of_the_container(tmp_path):

@@ -39,6 +39,7 @@ FIELDS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
     (0, 7, DAYS),
 )
 LATE = re.compile(r"(?:^|,)\d?LW?(?:,|/|$)|#")  # last days, nth weekdays
+LINE = 998  # characters of a crontab's line; cronie takes more
 PLAIN = re.compile(r"\*(/\d+)?|\d+(-\d+(/\d+)?)?(,\d+(-\d+(/\d+)?)?)*")
 
 
@@ -90,7 +91,11 @@ def export(
         gpu=any(one["gpu"] for one in entries),
         raw=("{% raw %}", "{% endraw %}"),
     )
-    return text, [] if kind == "systemd" else _cannot(schedule, kind)
+    cannot = [] if kind == "systemd" else _cannot(schedule, kind)
+    longest = max(map(len, text.splitlines()), default=0)
+    if kind == "crontab" and longest > LINE:
+        cannot.append(f"a line has {longest:,} characters; the cron of Debian and Ubuntu takes {LINE}")
+    return text, cannot
 
 
 def portable(cron: str, kind: str) -> str:

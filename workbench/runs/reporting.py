@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from workbench.errors import WorkbenchError, nearest
 from workbench.runs import times
 from workbench.runs.alerts import in_words, listed
 from workbench.runs.ledger_tables import attempts, entries, reading, schedulers, windows
+from workbench.runs.records import read_record
 from workbench.runs.schedule import Schedule
 
 SILENT_S = 180.0  # a scheduler that has not been heard of for so long is gone
@@ -129,6 +131,28 @@ def status(engine: sa.Engine, schedule: Schedule | None, now: float | None = Non
     unwell = [one for one in listed(engine) if one.state == "open"]
     lines += going if unwell else []
     if schedule is not None:
+        lines += _never_true(engine, schedule)
         off = [entry.name for entry in schedule.entries if not entry.enabled]
-        lines.append(f"{len(schedule.entries) - len(off)} entries on" + (f", off: {', '.join(off)}" if off else ""))
+        on = len(schedule.entries) - len(off)
+        lines.append(f"{on:,} entr{'y' if on == 1 else 'ies'} on" + (f", off: {', '.join(off)}" if off else ""))
     return lines, bool(living) and not late and not unwell
+
+
+def _never_true(engine: sa.Engine, schedule: Schedule) -> list[str]:
+    """The rules on figures that the last good run of their entry did not tell: such a rule is silent for ever."""
+    lines = []
+    for entry in schedule.entries:
+        figures = [rule for rule in entry.alerts if rule.figure and rule.limit != "missing"]
+        if not figures or not entry.enabled:
+            continue
+        good = sa.select(windows.c.run).where(windows.c.entry == entry.name, windows.c.state == "good")
+        with reading(engine) as c:
+            run = c.scalar(good.order_by(windows.c.logical.desc()).limit(1))
+        with suppress(WorkbenchError):  # none yet, or deleted since
+            known = [str(one["name"]) for one in read_record(run).headline] if run else []
+            lines += [
+                f"silent   {entry.name}: {rule.name}: its last good run told no {rule.figure!r}; {nearest(rule.figure, known)}"
+                for rule in figures
+                if known and rule.figure not in known
+            ]
+    return lines
