@@ -6,7 +6,9 @@ a time) or resolved. What is to be told is written in the ledger together with t
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +163,7 @@ def close_gone(engine: sa.Engine, schedule: Schedule, now: float) -> list[str]:
             )
             message = json.dumps(
                 {
-                    "id": f"incident-{one.id}-resolved", "subject": f"no longer watched: {one.entry}: {one.rule}",
+                    **_ids(dict(one._mapping), "resolved"), "subject": f"no longer watched: {one.entry}: {one.rule}",
                     "text": text, "incident": one.id, "event": "resolved", "entry": one.entry, "rule": one.rule,
                     "since": one.since, "link": "",
                 }
@@ -280,10 +282,17 @@ def message_of(
     if event != "resolved":
         lines.append(f"To say that you know: workbench alerts ack {incident['id']}")
     return {
-        "id": f"incident-{incident['id']}-{event.replace(' ', '-')}", "subject": subject, "text": "\n".join(lines),
+        **_ids(incident, event), "subject": subject, "text": "\n".join(lines),
         "incident": incident["id"], "event": event.split()[0], "entry": entry.name, "rule": rule.name,
         "since": incident["since"], "link": link,
     }  # fmt: skip
+
+
+def _ids(incident: Mapping[str, Any], event: str) -> dict[str, str]:
+    """The id of a message, the same when it is sent again and another in every ledger, and that of the incident's first."""
+    about = f"{incident['entry']}|{incident['rule']}|{incident['opened']!r}"
+    own = f"incident-{incident['id']}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+    return {"id": f"{own}-{re.sub('[^a-zA-Z0-9]+', '-', event)}", "thread": f"{own}-opened"}
 
 
 def in_words(windows: int) -> str:

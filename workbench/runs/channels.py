@@ -199,6 +199,7 @@ def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -
     import smtplib
     import ssl
     from email.message import EmailMessage
+    from email.utils import formatdate
 
     letter = EmailMessage()
     letter["Subject"] = " ".join(str(message["subject"]).split())
@@ -206,6 +207,9 @@ def _email(told: Mapping[str, Any], message: Mapping[str, Any], _folder: Path) -
     people = told["email"] if isinstance(told["email"], list) else [told["email"]]
     letter["To"] = ", ".join(people)
     letter["Message-ID"] = f"<{message['id']}@workbench>"  # the same when tried again, so that a mailbox can tell
+    if message.get("thread", message["id"]) != message["id"]:  # below the letter that opened the incident
+        letter["In-Reply-To"] = letter["References"] = f"<{message['thread']}@workbench>"
+    letter["Date"] = formatdate(localtime=True)
     letter.set_content(str(message["text"]))
     host, _, port = str(told["smtp"]).rpartition(":")
     tls = _tls(told)
