@@ -75,6 +75,8 @@ def test_the_unit_names_the_ledger_in_full_and_never_a_password(schedule, tmp_pa
         with pytest.raises(WorkbenchError, match="give --ledger secret:env:LEDGER and write LEDGER=") as refused:
             told(address)
         assert "hush" not in str(refused.value)
+        others = export(schedule, "airflow", folder=tmp_path, runs=tmp_path, today=DAY, ledger=address)[0]
+        assert "postgresql" not in others  # they keep no ledger
     with pytest.raises(WorkbenchError, match="a character that is not printed"):
         export(schedule, "systemd", folder=tmp_path / "a\nExecStart=b", runs=tmp_path, today=DAY)
 

@@ -70,7 +70,7 @@ def export(
             raise WorkbenchError(
                 f"The path {str(path)!r} has a character that is not printed, which schedulers misread; rename it."
             )
-    ledger = _ledger(ledger, folder)
+    ledger = _ledger(ledger, folder) if kind == "systemd" else ""  # others keep none
     readable = [one for one in schedule.entries if one.enabled and not _unsaid(one, kind)]
     entries = [_entry(one, runs, kind) for one in readable]
     _distinct(entries)
