@@ -156,10 +156,11 @@ def runs(folder: Path, rows: int, rounds: int) -> None:
         return timed(lambda: subprocess.run([*command, *more], check=True, capture_output=True, cwd=folder))
 
     say("drift by the command line, a kernel of its own", [by_hand()], 1.0, "s")
-    by_hand("--warm")
-    end = time.monotonic() + 60
-    while not warm.there() and time.monotonic() < end:
-        time.sleep(0.2)
+    for _ in range(2):  # a parent that is there may be of older modules: it hears so, goes, and another one starts
+        by_hand("--warm")
+        end = time.monotonic() + 60
+        while not warm.there() and time.monotonic() < end:
+            time.sleep(0.2)
     say("drift by the command line, warm (wanted <= 5)", [by_hand("--warm") for _ in range(rounds)], 1.0, "s")
     say("drift from the scheduler, warm (wanted <= 3)", scheduled(folder, given, rounds), 1.0, "s")
 
