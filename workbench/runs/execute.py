@@ -21,7 +21,7 @@ from typing import Any
 from workbench.runs import kernels
 from workbench.runs.attempts import scheduled
 from workbench.runs.context import KERNEL_FILE
-from workbench.runs.executed import at, executed_cells, kernel_told, put_right, stopped_cell
+from workbench.runs.executed import at, executed_cells, kernel_told, left_early, put_right, stopped_cell
 from workbench.runs.notebooks import notebook_hash, read_cells
 from workbench.runs.records import (
     Record,
@@ -55,6 +55,10 @@ NAMED = (
 RESERVE = ".reserve"  # given up when the record is written, so that a full disk can still be told
 RESERVE_BYTES = 65_536
 PATIENCE_S = 1.0  # between asking a kernel to stop and ending it
+
+
+class LeftEarly(Exception):
+    """A notebook left by `sys.exit` before its last cell."""
 
 
 @dataclass
@@ -240,6 +244,8 @@ def _execute(
         kernels.execute(work.kernel, notebook, folder / "notebook.ipynb", dict(given), bar)
     finally:
         kernels.end(work.kernel)
+    if early := left_early(folder):  # papermill takes sys.exit(0) for a good end
+        raise LeftEarly(early + at(stopped_cell(folder)))
 
 
 def _report(report: Report, folder: Path, told: dict[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,17 @@ def _executed(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
+def left_early(folder: Path) -> str:
+    """Why a run that raised nothing is not whole: its notebook left by `sys.exit` and cells after that did not run; "" else."""
+    cells = _executed(folder)
+    for index, cell in enumerate(cells):
+        if any(one.get("ename") == "SystemExit" for one in cell.get("outputs") or []):
+            rest = [one for one in cells[index + 1 :] if one["cell_type"] == "code" and one["source"].strip()]
+            if rest:
+                return f"the notebook left by sys.exit, and {len(rest)} cell{'s' if len(rest) > 1 else ''} after it did not run"
+    return ""
+
+
 def put_right(folder: Path) -> None:
     """Makes papermill's notes in the notebook of a failed run true: the cell where it ended, and those never run."""
     failed = stopped_cell(folder)["cell"]
