@@ -102,7 +102,7 @@ def test_a_failing_notebook(book, cli, tmp_path):
 
 def test_a_notebook_that_leaves_early_is_not_good(book, tmp_path):
     early = run_notebook(book("early", "import sys\nsys.exit(0)", "print('never')"), {}, tmp_path / "runs")
-    assert (early.status, early.error["name"], early.error["cell"]) == ("failed", "LeftEarly", 3)
+    assert (early.status, early.error["name"], early.error["cell"]) == ("failed", "LeftEarlyError", 3)
     assert early.error["message"].startswith("the notebook left by sys.exit, and 1 cell after it did not run in cell 3")
     assert run_notebook(book("late", "raise SystemExit"), {}, tmp_path / "runs").status == "good"
 

@@ -57,7 +57,7 @@ RESERVE_BYTES = 65_536
 PATIENCE_S = 1.0  # between asking a kernel to stop and ending it
 
 
-class LeftEarly(Exception):
+class LeftEarlyError(Exception):
     """A notebook left by `sys.exit` before its last cell."""
 
 
@@ -245,7 +245,7 @@ def _execute(
     finally:
         kernels.end(work.kernel)
     if early := left_early(folder):  # papermill takes sys.exit(0) for a good end
-        raise LeftEarly(early + at(stopped_cell(folder)))
+        raise LeftEarlyError(early + at(stopped_cell(folder)))
 
 
 def _report(report: Report, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
