@@ -44,10 +44,13 @@ __all__ = [*_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"workbench.{_HOME[name]}"), name)
-    if name in _ROOMS:
-        return import_module(f"workbench.{name}")
+    from workbench.interrupts import heard
+
+    with heard():
+        if name in _HOME:
+            return getattr(import_module(f"workbench.{_HOME[name]}"), name)
+        if name in _ROOMS:
+            return import_module(f"workbench.{name}")
     from workbench.errors import nearest
 
     raise AttributeError(f"workbench has no {name!r}; {nearest(name, __all__)}")

@@ -22,6 +22,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.interrupts import Stop, deaf, heard
 from workbench.progress import bar_of
 
 FAN_IN = 8
@@ -55,7 +56,9 @@ class Workers:
 
         Ctrl-C, or a task that raises, stops the others between two batches and leaves none behind.
         """
-        with _interruptible() as stop:
+        with heard(quietly=True) as stop:
+            if stop.lost:
+                raise KeyboardInterrupt
             if self.local:
                 return _threads(self.size, count, tasks, join, pieces, progress, stop)
             return _distributed(self.client, count, tasks, join, pieces, progress, stop)
@@ -83,33 +86,6 @@ class Workers:
                 pool.shutdown()
 
 
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, instead of an exception wherever the main thread happens to be.
-
-    Raised in a finaliser or between two locks, a KeyboardInterrupt is lost or leaves them locked; looked for between two
-    batches it always stops the pass. A second Ctrl-C is raised at once.
-    """
-    stop = threading.Event()
-    usual = signal.default_int_handler
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
-        yield stop
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            usual(number, frame)
-        stop.set()
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, usual)
-    if stop.is_set():
-        raise KeyboardInterrupt
-
-
 def _threads(
     size: int,
     count: Any,
@@ -117,7 +93,7 @@ def _threads(
     join: Any,
     pieces: Sequence[Any],
     progress: Any,
-    stop: threading.Event,
+    stop: Stop,
 ) -> Any:
     from dask.threaded import get
 
@@ -125,7 +101,7 @@ def _threads(
     with bar_of(pieces, progress) as bar:
 
         def told(piece: Any, rows: int) -> None:
-            if stop.is_set():
+            if stop.asked:
                 raise KeyboardInterrupt
             if piece is not None:
                 with lock:
@@ -137,7 +113,7 @@ def _threads(
         try:
             return get(graph, key, num_workers=size)
         except BaseException:
-            stop.set()
+            stop.asked = True
             raise
 
 
@@ -166,7 +142,7 @@ def _tree(graph: dict[str, tuple], keys: list[str], join: Any) -> str:
 
 
 def _distributed(
-    client: Any, count: Any, tasks: Sequence[tuple], join: Any, pieces: Any, progress: Any, stop: threading.Event
+    client: Any, count: Any, tasks: Sequence[tuple], join: Any, pieces: Any, progress: Any, stop: Stop
 ) -> Any:
     everything: list[Any] = []
     try:
@@ -192,14 +168,14 @@ def _distributed(
         raise _lost(error) or error from None
 
 
-def _done(client: Any, futures: Sequence[Any], stop: threading.Event) -> Iterator[Any]:
+def _done(client: Any, futures: Sequence[Any], stop: Stop) -> Iterator[Any]:
     """The futures as they end; KeyboardInterrupt once ``stop`` is set, an error where no worker is left to end them."""
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for one in futures:
         one.add_done_callback(ended.put)
     left, seen, looked = len(futures), time.monotonic(), time.monotonic()
     while left:
-        if stop.is_set():
+        if stop.asked:
             raise KeyboardInterrupt
         try:
             yield ended.get(timeout=0.1)
@@ -222,7 +198,7 @@ def _result(client: Any, future: Any) -> Any:
     if client is None:
         return future.result()
     try:
-        return next(_done(client, [future], threading.Event())).result()
+        return next(_done(client, [future], Stop())).result()
     except BaseException as error:
         raise _lost(error) or error from None
 
@@ -318,20 +294,6 @@ def _main_left_alone() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that start here do not hear Ctrl-C, which terminals and notebooks send to all of a group: this one stops
-    them. It hears what came meanwhile afterwards."""
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # it lets signals through once it has started its process
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
 def _started(make: Callable[[], Any]) -> Iterator[Any]:
     """The client of a cluster of local processes, which Ctrl-C at any moment ends within a second."""
     from distributed import Client
@@ -339,20 +301,29 @@ def _started(make: Callable[[], Any]) -> Iterator[Any]:
     local = None
     try:
         with _main_left_alone():
-            with _deaf():
+            with heard(quietly=True), deaf():
                 local = make()
             with Client(local) as client:
-                yield client
+                try:
+                    yield client
+                except KeyboardInterrupt:
+                    _kill(local)  # before the client takes its leave of them
+                    raise
     except KeyboardInterrupt:
-        for nanny in local.workers.values() if local else ():  # nobody waits for what they count
-            nanny.auto_restart = False
-            with suppress(ProcessLookupError, TypeError):
-                os.kill(nanny.pid, signal.SIGKILL)
+        _kill(local)
         raise
     finally:
-        with _interruptible():
+        with heard(quietly=True):
             if local:
                 local.close()
+
+
+def _kill(local: Any) -> None:
+    """End the workers where nobody waits for what they count."""
+    for nanny in local.workers.values() if local else ():
+        nanny.auto_restart = False
+        with suppress(ProcessLookupError, TypeError):
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 @contextmanager

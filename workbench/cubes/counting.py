@@ -57,9 +57,11 @@ class Flat:
         self.registers = [np.zeros(1 << c.asked.p, np.uint8) if c.asked.p else NO_REGISTERS for c in columns]
         self.texts = [Text() for _ in columns]
 
-    def add(self, rows: Any, encoded: list) -> None:
+    def add(self, rows: Any, encoded: list, told: Any = None) -> None:
         self.count[0] += rows.count
         for i, c in enumerate(self.columns):
+            if told is not None:
+                told(None, 0)
             if c.kind == "other":
                 self.whole[i, 0, p.MISSING] += rows.column(c.name).null_count
             elif c.kind == "text":
@@ -205,10 +207,12 @@ class Grouped:
         self.folded = [0] * n
         self.waiting = [p.Waiting(c.plan) for c in columns]
 
-    def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]], told: Any = None) -> None:
         local, groups = self._groups(encoded)
         self.count[groups] += np.bincount(local, minlength=len(groups))
         for i, c in enumerate(self.columns):
+            if told is not None:
+                told(None, 0)
             values = rows.column(c.name)
             if c.kind == "other":
                 gone = np.concatenate([a.is_null().to_numpy(zero_copy_only=False) for a in chunks_of(values)] or [[]])
@@ -408,7 +412,7 @@ def count_pieces(
 ) -> p.Partial:
     """Count some pieces of a table; on the GPU where Dask's ``dataframe.backend`` is cuDF (``clusters`` sets it).
 
-    ``told(piece, rows)`` is called after each piece, ``told(None, 0)`` after each batch; it may raise to stop.
+    ``told(piece, rows)`` is called after each piece, ``told(None, 0)`` before each column; it may raise to stop.
     """
     from dask import config
 
@@ -423,10 +427,8 @@ def count_pieces(
         seen = 0
         for rows in table.batches(piece):
             if rows.count:
-                counted.add(rows, [a.encode(rows.column(a.column)) for a in axes])
+                counted.add(rows, [a.encode(rows.column(a.column)) for a in axes], told)
             seen += rows.count
-            if told is not None:
-                told(None, 0)
         if told is not None:
             told(piece, seen)
     return counted.partial()

@@ -13,6 +13,7 @@ from workbench.cubes.axes import Period, check_axes
 from workbench.cubes.labelled import to_dataset
 from workbench.cubes.measures import Asked, check_measures
 from workbench.errors import WorkbenchError, nearest
+from workbench.interrupts import heard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,22 +62,23 @@ def cube(
     >>> int(c["missing"].sel(model="a", column="ms"))
     1
     """
-    from workbench.clusters import workers
-    from workbench.cubes.memory import as_table
+    with heard():
+        from workbench.clusters import workers
+        from workbench.cubes.memory import as_table
 
-    table = as_table(table)
-    axes = check_axes(by)
-    _check_axis_columns(axes, table)
-    if onto is not None:
-        from workbench.cubes.increments import count_onto
+        table = as_table(table)
+        axes = check_axes(by)
+        _check_axis_columns(axes, table)
+        if onto is not None:
+            from workbench.cubes.increments import count_onto
 
-        return count_onto(onto, table, axes, of, cluster=cluster, plan=plan, progress=progress)
-    with workers(cluster) as crew:
-        columns = plan_columns(table, axes, of, plan)
-        part = run(table, table.pieces(), columns, axes, crew, progress)
-        if not axes and plan is None:
-            part, columns = recounted(part, table, columns, crew, progress)
-    return finished(part, table, columns, axes)
+            return count_onto(onto, table, axes, of, cluster=cluster, plan=plan, progress=progress)
+        with workers(cluster) as crew:
+            columns = plan_columns(table, axes, of, plan)
+            part = run(table, table.pieces(), columns, axes, crew, progress)
+            if not axes and plan is None:
+                part, columns = recounted(part, table, columns, crew, progress)
+        return finished(part, table, columns, axes)
 
 
 def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset | None) -> tuple[Column, ...]:
