@@ -121,6 +121,43 @@ def test_conditions_belong_to_the_recipe(tmp_path: Path, of: object) -> None:
     assert int(count(since)["count"]) == ROWS
 
 
+@pytest.mark.parametrize("leaf", [1, 1_000_000])
+def test_a_version_of_a_delta_table_has_what_its_files_have(
+    tmp_path: Path, leaf: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deltalake = pytest.importorskip("deltalake")
+    monkeypatch.setattr(increments, "LEAF_ROWS", leaf)
+    home = str(tmp_path / "table")
+
+    def write(days: list[int], mode: str = "append") -> None:
+        for day in days:
+            deltalake.write_deltalake(home, pa.table({"day": [day] * ROWS, "x": np.arange(ROWS) + day}), mode=mode)
+
+    def count(**options: int) -> xr.Dataset:
+        return wb.cube(wb.open_table(home, **options), by="day", of="x", onto=tmp_path / "store")
+
+    def days(cube: xr.Dataset) -> dict[int, int]:
+        return {int(day): int(n) for day, n in zip(cube["day"].values, cube["count"].values, strict=True) if n}
+
+    write([1, 2, 3])
+    assert days(count()) == {1: ROWS, 2: ROWS, 3: ROWS}
+    deltalake.DeltaTable(home).optimize.compact()
+    compacted = count()
+    assert days(compacted) == {1: ROWS, 2: ROWS, 3: ROWS}
+    assert len(json.loads(compacted.attrs["removed"])) == 3
+    assert compacted.attrs["stored_files"] == 1
+    deltalake.DeltaTable(home).delete(f"day = 2 and x < {ROWS // 2 + 2}")
+    assert days(count()) == {1: ROWS, 2: ROWS // 2, 3: ROWS}
+    write([4])
+    assert days(count(since=deltalake.DeltaTable(home).version() - 1)) == {1: ROWS, 2: ROWS // 2, 3: ROWS, 4: ROWS}
+    assert json.loads(count().attrs["removed"]) == []
+    assert days(count(version=0)) == {1: ROWS}
+    deltalake.DeltaTable(home).delete()
+    assert days(count()) == {}
+    write([5], mode="overwrite")
+    assert days(count()) == {5: ROWS}
+
+
 CHILD = """
 import sys
 import workbench as wb

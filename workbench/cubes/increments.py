@@ -47,7 +47,9 @@ def count_onto(
 
     Files are known by their path under the source and by their content: a file that was only copied or touched is not
     counted again. A rewritten file is counted anew, alone with those that share its leaf; the cube's attribute
-    ``recounted`` names it. A file that is gone from the source stays counted. Run twice, the second pass reads nothing.
+    ``recounted`` names it. A file that is gone from a folder stays counted; one that the version of a Delta table does not
+    have any more (rows deleted or replaced, files compacted) is taken out, and the attribute ``removed`` names it. Run
+    twice, the second pass reads nothing.
 
     Raises WorkbenchError where the store holds cubes of another recipe, or a rewritten file shares its leaf with one
     that is gone.
@@ -58,7 +60,7 @@ def count_onto(
     from workbench.cubes.store import open_cube, save_cube
 
     folder = Path(folder)
-    if not getattr(table, "files", None):
+    if not hasattr(table, "files"):
         raise WorkbenchError("cube(..., onto=store) wants a table of files from open_table(); this one is in memory.")
     folder.mkdir(parents=True, exist_ok=True)
     with _writer(folder):
@@ -67,13 +69,13 @@ def count_onto(
         columns = plan_columns(table, axes, of, first if first is not None else plan)
         if first is not None:
             _same_recipe(folder, first, table, columns, axes)
-        todo, recounted = _unseen(folder, state, table)
+        todo, recounted, removed = _unseen(folder, state, table)
         by_file: dict[int, list] = {}
         for piece in table.pieces():
             by_file.setdefault(piece.file, []).append(piece)
         fresh: list[xr.Dataset] = []
-        total = first if state["total"] and not recounted else None
-        if todo:
+        total = first if state["total"] and not recounted and not removed else None
+        if todo or removed:
             with workers(cluster) as crew:
                 for group in todo:
                     pieces = [x for i in group for x in by_file.get(i, [])]
@@ -85,7 +87,12 @@ def count_onto(
                     state["leaves"][name] = files
                     state["nodes"].append({"file": name, "level": 0, "leaves": [name]})
             _merge(folder, state)
-            total = _of_nodes(folder, state) if total is None else add(total, *fresh)
+            if total is not None:
+                total = add(total, *fresh)
+            elif state["nodes"]:
+                total = _of_nodes(folder, state)
+            else:
+                total = finished(run(table, [], columns, axes, None, progress), table, columns, axes)
             state["total"] = f"total-{secrets.token_hex(8)}.nc"
             save_cube(total, folder / state["total"])
             state["commits"] += 1
@@ -102,6 +109,7 @@ def count_onto(
     total.attrs["counted_files"] = len([i for group in todo for i in group])
     total.attrs["stored_files"] = sum(len(f) for f in state["leaves"].values())
     total.attrs["recounted"] = json.dumps(recounted)
+    total.attrs["removed"] = json.dumps(removed)
     return total
 
 
@@ -149,25 +157,29 @@ def _content(file: Any) -> str:
     return f"{file.size}:{file.content}"
 
 
-def _unseen(folder: Path, state: dict[str, Any], table: Any) -> tuple[list[list[int]], list[str]]:
-    """Files to count, in the groups that become leaves, and the names of those that were rewritten.
+def _unseen(folder: Path, state: dict[str, Any], table: Any) -> tuple[list[list[int]], list[str], list[str]]:
+    """Files to count, in the groups that become leaves, and the names of those that were rewritten, and that a table with
+    versions does not have any more.
 
-    Leaves of rewritten files are taken out of ``state``.
+    Leaves of such files are taken out of ``state``.
     """
     seen = {path: (leaf, content) for leaf, files in state["leaves"].items() for path, content in files.items()}
     here = {file.relative: i for i, file in enumerate(table.files)}
     recounted = [r for r, i in here.items() if r in seen and seen[r][1] != _content(table.files[i])]
+    told = table.snapshot is not None and table.since is None  # the version names all of its files
+    removed = [r for r in seen if told and r not in here]
     groups: list[list[int]] = []
-    for leaf in dict.fromkeys(seen[r][0] for r in recounted):
+    for leaf in dict.fromkeys(seen[r][0] for r in recounted + removed):
         files = state["leaves"].pop(leaf)
-        gone = [path for path in files if path not in here]
+        gone = [path for path in files if path not in here and not told]
         if gone:
             raise WorkbenchError(
                 f"{recounted[0]!r} was rewritten, and the store at {folder} counted it together with {gone[0]!r}, which "
                 f"is gone from {table.source}: bring it back, or count into a new store."
             )
-        groups.append([here[path] for path in files])
+        groups.append([here[path] for path in files if path in here])
         state["nodes"] = [part for node in state["nodes"] for part in _without(node, leaf)]
+    groups = [group for group in groups if group]
     counted = {i for group in groups for i in group}
     fresh = [i for r, i in here.items() if r not in seen and i not in counted]
     rows = 0
@@ -181,7 +193,7 @@ def _unseen(folder: Path, state: dict[str, Any], table: Any) -> tuple[list[list[
         rows += size
     if small:
         groups.append(small)
-    return groups, recounted
+    return groups, recounted, removed
 
 
 def _without(node: dict[str, Any], leaf: str) -> list[dict[str, Any]]:

@@ -129,6 +129,7 @@ def open_table(
         stored,
         shapes,
         None if snapshot is None else snapshot[0].version,
+        since,
     )
 
 

@@ -121,6 +121,7 @@ class Table:
     stored: pa.Schema = field(default_factory=lambda: pa.schema([]), repr=False)  # chosen and `where` columns
     shapes: tuple[Any, ...] = field(default=(), repr=False)  # text: how files are parsed
     snapshot: int | None = None  # of a table with versions: the number of the version
+    since: int | None = None  # where only what later versions brought is here
 
     @cached_property
     def version(self) -> str:
