@@ -106,6 +106,22 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
         wb.open_store(tmp_path / "logs")
 
 
+def test_a_column_that_was_empty_at_first_says_how_to_begin(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+
+    def count(store: str, x: pa.Array, day: int, **options: dict) -> xr.Dataset:
+        pq.write_table(pa.table({"x": x}), tmp_path / "logs" / f"{day}.parquet")
+        return wb.cube(wb.open_table(tmp_path / "logs", **options), onto=tmp_path / store)
+
+    count("store", pa.nulls(2), 1)
+    with pytest.raises(wb.WorkbenchError, match="holds no values of 'x'.*types={'x': 'number'}"):
+        count("store", pa.array([1.5, 2.5]), 2)
+    (tmp_path / "logs" / "2.parquet").unlink()
+    count("other", pa.nulls(2), 1, types={"x": "number"})
+    cube = count("other", pa.array([1.5, 2.5]), 2, types={"x": "number"})
+    assert (int(cube["missing"].sum()), float(cube["sum"].sum())) == (2, 4.0)
+
+
 @pytest.mark.parametrize("of", [None, wb.Top("model"), []], ids=["everything", "texts only", "rows only"])
 def test_conditions_belong_to_the_recipe(tmp_path: Path, of: object) -> None:
     write_day(tmp_path / "logs", 0)

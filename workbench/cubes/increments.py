@@ -258,6 +258,13 @@ def _same_recipe(folder: Path, stored: Any, table: Any, columns: tuple, axes: tu
     )
     if differs:
         what, old, new = differs
+        kinds = {name: kind for name, kind, _ in want}
+        empty = {n: kinds[n] for n, kind, _ in have if kind == "other" and kinds.get(n, kind) != kind}
+        if what == "columns" and empty:
+            raise WorkbenchError(
+                f"The store at {folder} holds no values of {', '.join(map(repr, empty))}, whose kind was not known when it was "
+                f"begun; now there are some. Count all into another folder, from open_table(..., types={empty})."
+            )
         raise WorkbenchError(
             f"The store at {folder} holds cubes with {what} {str(old)[:300]}; this pass asks for {str(new)[:300]}. Ask "
             "for the same, or count into another folder."
