@@ -304,26 +304,17 @@ def _started(make: Callable[[], Any]) -> Iterator[Any]:
             with heard(quietly=True), deaf():
                 local = make()
             with Client(local) as client:
-                try:
-                    yield client
-                except KeyboardInterrupt:
-                    _kill(local)  # before the client takes its leave of them
-                    raise
+                yield client
     except KeyboardInterrupt:
-        _kill(local)
+        for nanny in local.workers.values() if local else ():  # nobody waits for what they count
+            nanny.auto_restart = False
+            with suppress(ProcessLookupError, TypeError):
+                os.kill(nanny.pid, signal.SIGKILL)
         raise
     finally:
         with heard(quietly=True):
             if local:
                 local.close()
-
-
-def _kill(local: Any) -> None:
-    """End the workers where nobody waits for what they count."""
-    for nanny in local.workers.values() if local else ():
-        nanny.auto_restart = False
-        with suppress(ProcessLookupError, TypeError):
-            os.kill(nanny.pid, signal.SIGKILL)
 
 
 @contextmanager
