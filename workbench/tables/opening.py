@@ -111,7 +111,10 @@ def open_table(
     needed = chosen + [one for one in _mentioned(where) if one in names and one not in chosen]
     everything = pa.schema([(one, pa.null()) for one in names])
     if snapshot is None:
-        fields = {one: _field(one, place, files, schemas, asked.get(one), form) for one in needed}
+        alike: dict[pa.Schema, File] = {}
+        for file, schema in zip(files, schemas, strict=True):
+            alike.setdefault(schema, file)  # the first of all files that are written alike
+        fields = {one: _field(one, place, files, alike, asked.get(one), form) for one in needed}
     else:
         fields = {one: asked.get(one) or plain_type(snapshot[0].schema.field(one).type) for one in needed}
     stored = pa.schema(list(fields.items()))
@@ -241,20 +244,24 @@ def _merged(everything: pa.Schema, known: pa.Schema) -> pa.Schema:
 
 
 def _field(
-    name: str, place: Place, files: Sequence[File], schemas: Sequence[pa.Schema], asked: pa.DataType | None, form: str
+    name: str,
+    place: Place,
+    files: Sequence[File],
+    alike: Mapping[pa.Schema, File],
+    asked: pa.DataType | None,
+    form: str,
 ) -> pa.DataType:
-    """The plain type of a column over all files, or an error that names the first file that does not fit.
+    """The plain type of a column over all files, or an error that names the first file that does not fit: `alike` has the
+    first file of every schema.
 
     A row of JSON lines may lack a column, and so may a file of them; a file of the other formats may not.
     """
-    if name in dict(files[0].values) and not any(name in schema.names for schema in schemas):
+    if name in dict(files[0].values) and not any(name in schema.names for schema in alike):
         known = [dict(file.values)[name] for file in files if dict(file.values)[name] is not None]
         return asked or (plain_type(pa.scalar(known[0]).type) if known else pa.null())
-    holders = [(file, schema) for file, schema in zip(files, schemas, strict=True) if name in schema.names]
-    if len(holders) < len(files) and form != "json":
-        lacking, schema = next(
-            (file, schema) for file, schema in zip(files, schemas, strict=True) if name not in schema.names
-        )
+    holders = [(file, schema) for schema, file in alike.items() if name in schema.names]
+    if len(holders) < len(alike) and form != "json":
+        lacking, schema = next((file, schema) for schema, file in alike.items() if name not in schema.names)
         raise WorkbenchError(
             f"the files have different schemas: {place.show(lacking.path)!r} lacks column {name!r}, "
             f"which {place.show(holders[0][0].path)!r} has: {nearest(name, schema.names)}; write them alike, or open the "
