@@ -22,7 +22,6 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     import xarray as xr
 
-NAME = snapshot.STILL  # the report knows the page among a notebook's outputs by this name
 ROWS = 200  # of a table on a page
 LONG = 60  # characters of a cell that may run over several lines
 CONTROLS = (  # of a picture that answers: the page's colours reach into it
@@ -291,7 +290,7 @@ def _inline(run: Any, story: Json, views: Mapping[str, Any]) -> Any:
             parts.append(
                 _pane(views[part["key"]]) if part["kind"] == "picture" else words("inline.html", part="part", one=part)
             )
-    column = pn.Column(*parts, name=NAME, sizing_mode="stretch_width", max_width=1152)
+    column = pn.Column(*parts, name=snapshot.MARK, sizing_mode="stretch_width", max_width=1152)
     return column
 
 
@@ -397,7 +396,7 @@ def show(document: Any, told: Told) -> Any:
         own = any(module.startswith("panel.models.esm") for module in modules)
         document.template_variables["scripts"] = shell.scripts(shell.LIBRARIES if beyond else {"bokeh"})
         document.template_variables["static"] = "" if own else document.template_variables["static"]
-    return pn.Column(*panes, name=NAME)
+    return pn.Column(*panes, name=snapshot.MARK)
 
 
 def _hang(story: Json, run: Any) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.apps import shell
-from workbench.apps.page import NAME
 from workbench.apps.shell import Json
-from workbench.apps.snapshot import FALLBACK, STILL, libraries, read_snapshot, walk
+from workbench.apps.snapshot import FALLBACK, MARK, libraries, read_snapshot, walk
 
 REPORT = "report.html"
 EMBEDDED = re.compile(r"var docs_json = (\{.*\});\s*\n\s*var render_items = (\[.*?\]);", re.DOTALL)
@@ -187,7 +186,7 @@ def _shown(data: Json, pictures: dict[str, Json], whole: bool) -> Iterator[Json]
     if LOADERS in data or "esms-options" in html or '<div class="logo-block">' in html:
         return
     found = EMBEDDED.search(html)
-    if html.startswith(f'<div class="{STILL}">'):
+    if html.startswith(f'<div class="{MARK}">'):
         yield _words("The page above.")
     elif found:
         yield from _picture(found, pictures)
@@ -207,7 +206,7 @@ def _picture(found: re.Match[str], pictures: dict[str, Json]) -> Iterator[Json]:
     except ValueError:
         yield _words("This output could not be read.")
         return
-    if f'"name":"{NAME}"' in found[1].replace('": "', '":"'):
+    if f'"name":"{MARK}"' in found[1].replace('": "', '":"'):
         yield _words("The page above.")
         return
     for wanted in items:

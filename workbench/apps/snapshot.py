@@ -17,7 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs.secrets import scrub
 
 PAGE, PICTURES = "page.json", "pictures.json"
-STILL = "workbench-page"  # the class by which the report knows the page among a notebook's outputs
+MARK = "workbench-page"  # by which the report knows the page, still or inline, among a notebook's outputs
 FALLBACK = 300  # px, of a picture that does not say how high it is
 
 
@@ -42,7 +42,7 @@ class Published:
         return f"The page of this run, with {count} picture{'' if count == 1 else 's'}, is in the files beside this notebook."
 
     def _repr_html_(self) -> str:
-        return render("still.html", mark=STILL, story=self.story)
+        return render("still.html", mark=MARK, story=self.story)
 
 
 def write_snapshot(folder: Path, story: Json, models: Mapping[str, Any]) -> Published:

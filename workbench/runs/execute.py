@@ -21,7 +21,7 @@ from typing import Any
 from workbench.runs import kernels
 from workbench.runs.attempts import scheduled
 from workbench.runs.context import KERNEL_FILE
-from workbench.runs.executed import at, executed_cells, kernel_told, left_early, put_right, stopped_cell
+from workbench.runs.executed import executed_cells, kernel_told, left_early, put_right, stopped_cell
 from workbench.runs.notebooks import notebook_hash, read_cells
 from workbench.runs.records import (
     Record,
@@ -34,6 +34,7 @@ from workbench.runs.records import (
     plain_name,
     process,
     read_record,
+    where,
     without_secrets,
     write_json,
 )
@@ -216,7 +217,7 @@ def close_stale(parent: Path) -> list[Record]:
             error={
                 **cell,
                 "name": "killed",
-                "message": "the process of this run was ended before the run was over" + at(cell),
+                "message": "the process of this run was ended before the run was over" + where(cell),
             },
         )
         with suppress(OSError):  # another run closes it at this moment
@@ -245,7 +246,7 @@ def _execute(
     finally:
         kernels.end(work.kernel)
     if early := left_early(folder):  # papermill takes sys.exit(0) for a good end
-        raise LeftEarlyError(early + at(stopped_cell(folder)))
+        raise LeftEarlyError(early + where(stopped_cell(folder)))
 
 
 def _report(report: Report, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
@@ -279,7 +280,7 @@ def _watch(
             stop.ask("timeout", "the deadline of the run has passed")
         if time.monotonic() - spoken > 20:
             spoken = time.monotonic()
-            say(f"{told['notebook']}: still running{at(stopped_cell(folder))}")
+            say(f"{told['notebook']}: still running{where(stopped_cell(folder))}")
     if thread.is_alive():
         if work.kernel is not None:
             kernels.interrupt(work.kernel.pid)
@@ -317,13 +318,13 @@ def _error(folder: Path, work: Work, stop: Stop) -> dict[str, Any] | None:
         return None
     cell = stopped_cell(folder)
     if stopped:
-        return {**cell, "name": stop.reason, "message": stop.message + at(cell)}
+        return {**cell, "name": stop.reason, "message": stop.message + where(cell)}
     name, message = type(error).__name__, str(error)
     if name == "PapermillExecutionError":
         name, message = str(getattr(error, "ename", name)), str(getattr(error, "evalue", message))
     elif name == "DeadKernelError" or "Kernel died" in message or (work.kernel and work.kernel.died):
         how = work.kernel.died if work.kernel else ""
-        name, message = "kernel died", f"the kernel died{how}{at(cell)}"
+        name, message = "kernel died", f"the kernel died{how}{where(cell)}"
     return {**cell, "name": name, "message": without_secrets(message)[:4000]}
 
 

@@ -106,7 +106,3 @@ def kernel_told(folder: Path) -> dict[str, Any]:
 def _note(cell: dict[str, Any]) -> dict[str, Any]:
     note: dict[str, Any] = cell.get("metadata", {}).get("papermill") or {}
     return note
-
-
-def at(cell: dict[str, Any]) -> str:
-    return "" if cell["cell"] is None else f" in cell {cell['cell']} ({cell['id']}): {cell['line']}"
