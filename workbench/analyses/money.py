@@ -120,10 +120,10 @@ def dollars(amount: int, per: int = MICRO) -> Decimal:
 
 
 def say(amount: int, per: int = MICRO, digits: int | None = None) -> str:
-    """An amount as people read it: two digits after the point, more where it is small, all that there are with -1.
+    """An amount as people read it, with a true minus: two digits after the point, more where it is small, all with -1.
 
     >>> say(96_791_325), say(579_591_500_000, PICO, -1), say(-1_234), say(0), say(2_326_540, digits=-1)
-    ('$96.79', '$0.5795915', '-$0.001234', '$0.00', '$2.32654')
+    ('$96.79', '$0.5795915', '\\u2212$0.001234', '$0.00', '$2.32654')
     """
     value = abs(dollars(amount, per))
     if digits is None:
@@ -132,4 +132,4 @@ def say(amount: int, per: int = MICRO, digits: int | None = None) -> str:
         places = max(2, -int(value.as_tuple().exponent))
     else:
         places = digits
-    return f"{'-' if amount < 0 else ''}${value:,.{places}f}"
+    return ("\u2212$" if amount < 0 else "$") + f"{value:,.{places}f}"

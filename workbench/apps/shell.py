@@ -314,14 +314,22 @@ def figure(told: Mapping[str, Any]) -> Json:
 
 
 def parameter(value: Any) -> str:
-    """A parameter's value in a line: an empty text as a dash.
+    """A parameter's value in a line, every digit of it: an empty one as a dash, lists and mappings value by value.
 
-    >>> parameter(""), parameter(False), parameter(3.5), parameter("model,region")
-    ('–', 'no', '3.5', 'model,region')
+    >>> parameter(""), parameter(False), parameter(2000), parameter(0.123456789), parameter("model,region")
+    ('–', 'no', '2,000', '0.123456789', 'model,region')
+    >>> parameter({"accepted": [0.8, 1.15], "value": [0.7, 1.3]})
+    'accepted 0.8, 1.15; value 0.7, 1.3'
     """
-    if value is None or value == "":
+    if value is None or value in ("", [], {}):
         return "–"
-    return number(value) if isinstance(value, (bool, int, float)) else str(value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {parameter(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(parameter, value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:,}".removesuffix(".0")
+    return number(value) if isinstance(value, bool) else str(value)
 
 
 # --- the state of a run ------------------------------------------------------------------------------------------------
