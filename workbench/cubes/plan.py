@@ -21,6 +21,7 @@ MANTISSA_BITS = 52
 MANTISSA = (1 << MANTISSA_BITS) - 1
 FINER = 3  # times a node may be cut in half again before its heavy bins get nodes of their own
 ROOTS = 1 << 12
+BINS = 12_288  # of a column, about
 EXACT = 1 << 14  # integers of so small a range have a bin each
 REST = 104  # bins below and above a node's range: one for each bit at which a value can leave it, on either side
 
@@ -146,7 +147,7 @@ EMPTY = Plan(np.zeros((0, 5), np.int64))
 def make_plan(
     sample: np.ndarray,
     *,
-    bins: int = 12_288,
+    bins: int = BINS,
     relative: float | None = None,
     whole_numbers: bool = False,
     bounds: tuple[float, float] | None = None,
@@ -168,63 +169,72 @@ def make_plan(
     """
     sample = np.asarray(sample, np.float64)
     sample = sample[np.isfinite(sample)] + 0.0
-    if (
-        whole_numbers
-        and bounds is not None
-        and bounds[1] - bounds[0] < max(bins, exact)
-        and max(map(abs, bounds)) < 2**53
-    ):
+    if whole_numbers and bounds is not None and singly(bounds, bins, exact):
         whole = np.arange(int(bounds[0]), int(bounds[1]) + 1, dtype=np.float64)
         return Plan(np.array([_span(c, m, 0, exponent_only=True) for c, m in _cells(whole)], np.int64).reshape(-1, 5))
     if not len(sample):
         return EMPTY
     nodes: list[Node] = []
-    inner: list[tuple[np.ndarray, int]] = []  # a node's mantissas and finest step, to look for heavy bins
+    inner: list[tuple[int, list[np.ndarray]]] = []  # a node's finest step and the mantissas of its heavy bins
     heavy = max(2.0, len(sample) * 4.0 / bins)
     for cell, m in _cells(sample):
         floor = min(MANTISSA_BITS, max(0, MANTISSA_BITS - ((cell & 0x7FF) - 1023))) if whole_numbers else 0
         target = max(64, int(bins * len(m) / len(sample)))
         node = _range(cell, -1, m, target, floor, relative, len(m) > 1)
         if relative is None:
-            inner.append((m, floor))
-            node = _fine(node, m, floor, heavy)
+            node, crowds = _fine(node, m, floor, heavy)
+            inner.append((floor, crowds))
         nodes.append(node)
     at = ROOTS
     spare = 4 * bins
     k = 0
     while k < len(inner):
-        m, floor = inner[k]
+        floor, crowds = inner[k]
         _, _, shift, low, n = nodes[k]
-        for b in _heavy(m, nodes[k], heavy) if shift > floor else ():
-            part = m[np.searchsorted(m, (low + b) << shift) : np.searchsorted(m, (low + b + 1) << shift)]
-            target = min(max(64, int(bins * len(part) / len(sample))), 1 << min(shift - floor, 20))
+        for m in crowds:
+            b = int(m[0] >> shift)
+            target = min(max(64, int(bins * len(m) / len(sample))), 1 << min(shift - floor, 20))
             if target > spare:
                 continue
             spare -= target
-            inner.append((part, floor))
-            inner_node = _range(-1, int(at + b), part, target, floor, None, True, (int(low + b), shift))
-            nodes.append(_fine(inner_node, part, floor, heavy))
+            node, crowds = _fine(_range(-1, at + b - low, m, target, floor, None, True, (b, shift)), m, floor, heavy)
+            nodes.append(node)
+            inner.append((floor, crowds))
         at += n + REST
         k += 1
     return Plan(np.array(nodes, np.int64).reshape(-1, 5))
 
 
-def _fine(node: Node, m: np.ndarray, floor: int, limit: float) -> Node:
-    """The node, cut in half again a few times while any of its bins is heavy."""
+def singly(bounds: tuple[float, float] | None, bins: int, exact: int = EXACT) -> bool:
+    """Whether ``make_plan`` gives each integer between two bounds a bin of its own, whatever the sample."""
+    return bounds is not None and bounds[1] - bounds[0] < max(bins, exact) and max(map(abs, bounds)) < 2**53
+
+
+def _fine(node: Node, m: np.ndarray, floor: int, limit: float) -> tuple[Node, list[np.ndarray]]:
+    """The node, cut in half again a few times while any of its bins is heavy, and the mantissas of those that still are."""
+    crowds = _crowds(m, node, limit) if node[2] > floor else []
     for _ in range(FINER):
-        if node[2] <= floor or not len(_heavy(m, node, limit)):
+        if not crowds:
             break
         node = (node[0], node[1], node[2] - 1, node[3] << 1, node[4] << 1)
-    return node
+        crowds = _crowds(m, node, limit) if node[2] > floor else []
+    return node, crowds
 
 
-def _heavy(m: np.ndarray, node: Node, limit: float) -> np.ndarray:
-    """Bins of a node that hold more than ``limit`` of the sorted mantissas, and not a single value of them."""
-    off = (m >> node[2]) - node[3]
-    first = np.flatnonzero(np.concatenate([[True], off[1:] != off[:-1]]))
-    count = np.diff(np.append(first, len(m)))
-    many = (count > limit) & (m[first] != m[first + count - 1]) & (off[first] >= 0) & (off[first] < node[4])
-    return off[first[many]]
+def _crowds(m: np.ndarray, node: Node, limit: float) -> list[np.ndarray]:
+    """The mantissas of each bin of a node that holds more than ``limit`` of them, and not a single value."""
+    _, _, shift, low, n = node
+    if len(m) <= limit:
+        return []
+    off = (m >> shift) - low
+    count = np.bincount(off, minlength=n)
+    if not (count > limit).any():
+        return []
+    some = np.empty(n, np.int64)
+    some[off] = m  # any one value of each bin
+    alike = np.bincount(off[m == some[off]], minlength=n)
+    many = np.sort(m[((count > limit) & (alike < count))[off]])
+    return [part for part in np.split(many, np.flatnonzero(np.diff(many >> shift)) + 1) if len(part)]
 
 
 def _top(cell: np.ndarray) -> np.ndarray:
@@ -233,18 +243,20 @@ def _top(cell: np.ndarray) -> np.ndarray:
 
 
 def _cells(values: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Sorted mantissas by sign-and-exponent cell."""
-    bits = np.sort(values.view(np.int64))
-    cell = (bits >> MANTISSA_BITS) & 0xFFF
-    cuts = np.flatnonzero(np.diff(cell)) + 1
+    """Mantissas by sign-and-exponent cell, negative ones first."""
+    bits = values.view(np.int64)
+    cell = ((bits >> MANTISSA_BITS) & 0xFFF).astype(np.uint16)
+    order = np.argsort(cell ^ 0x800, kind="stable")  # short integers are sorted by counting
+    bits = bits[order]
+    cuts = np.flatnonzero(np.diff(bits >> MANTISSA_BITS)) + 1
     return [(int((part[0] >> MANTISSA_BITS) & 0xFFF), part & MANTISSA) for part in np.split(bits, cuts)]
 
 
 def _span(cell: int, m: np.ndarray, shift: int, *, exponent_only: bool) -> Node:
     """The node that gives each integer of a cell its own bin."""
     shift = min(MANTISSA_BITS, max(0, MANTISSA_BITS - ((cell & 0x7FF) - 1023)))
-    low = int(m[0]) >> shift
-    return cell, -1, shift, low, (int(m[-1]) >> shift) - low + 1
+    low = int(m.min()) >> shift
+    return cell, -1, shift, low, (int(m.max()) >> shift) - low + 1
 
 
 def _range(
@@ -258,7 +270,7 @@ def _range(
     within: tuple[int, int] | None = None,
 ) -> Node:
     """A node over the range of ``m``, a little widened, in about ``target`` power-of-two steps."""
-    first, last = int(m[0]), int(m[-1])
+    first, last = int(m.min()), int(m.max())
     least, most = (0, MANTISSA) if within is None else (within[0] << within[1], ((within[0] + 1) << within[1]) - 1)
     if widen:
         margin = (last - first) // 8 + 1

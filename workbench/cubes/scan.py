@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SAMPLE = 65_536
 TASK_ROWS = 1 << 24  # what a worker that is lost has counted in vain, at most
 RANK_LIMIT = 1e-3  # of a pass without axes
+NO_VALUES = np.zeros(0)
 
 
 def cube(
@@ -85,7 +86,7 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
     """What to count of each column, with the bins of the numeric ones drawn from a sample or taken from a cube."""
     from workbench.cubes.columns import floats_of, whole_type
     from workbench.cubes.counting import Column
-    from workbench.cubes.plan import EMPTY, EXACT, Plan, make_plan
+    from workbench.cubes.plan import BINS, EMPTY, EXACT, Plan, make_plan, singly
 
     kinds = dict(table.kinds)
     for f in table.schema:
@@ -98,39 +99,39 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
 
         known = plans_of(like)
     fresh = [c for c, a in asked.items() if a.histogram and c not in known]
-    drawn = table.sample(SAMPLE, fresh) if fresh else {}
+    exact = EXACT if axes else 4 * EXACT  # one group can afford it, and only counting is the fastest
+    bounds: dict[str, tuple[Any, Any] | None] = {}
+    values: dict[str, np.ndarray] = {}
+    for c in fresh:
+        if kinds[c] in ("integer", "boolean", "time"):
+            bounds[c] = (0, 1) if kinds[c] == "boolean" else table.bounds(c)
+            stand = NO_VALUES if singly(bounds[c], asked[c].bins or BINS, exact) else along(table.spans(c))
+            if stand is not None:
+                values[c] = stand
+    unknown = [c for c in fresh if c not in values]
+    for c, drawn in (table.sample(SAMPLE, unknown) if unknown else {}).items():
+        values[c] = floats_of(drawn) if len(drawn) else NO_VALUES
     out = []
     for c, a in asked.items():
-        plan = EMPTY
-        if a.histogram and c in known:
-            plan = Plan(known[c])
-        elif a.histogram:
-            whole = kinds[c] in ("integer", "boolean", "time")
-            bounds = table.bounds(c) if whole else None
-            if kinds[c] == "boolean":
-                bounds = (0, 1)
-            values = floats_of(drawn[c]) if len(drawn[c]) else np.zeros(0)
-            if whole and bounds is not None and len(values):
-                values = along(values, table.spans(c))
-            exact = EXACT if axes else 4 * EXACT  # one group can afford it, and only counting is the fastest
-            plan = make_plan(
-                values, bins=a.bins or 12_288, relative=a.relative, whole_numbers=whole, bounds=bounds, exact=exact
-            )
+        plan = Plan(known[c]) if a.histogram and c in known else EMPTY
+        if c in values:
+            more = {"relative": a.relative, "whole_numbers": c in bounds, "bounds": bounds.get(c), "exact": exact}
+            plan = make_plan(values[c], bins=a.bins or BINS, **more)
         out.append(Column(c, kinds[c], a, plan))
     return tuple(out)
 
 
-def along(values: np.ndarray, spans: list[tuple[Any, Any, int]] | None) -> np.ndarray:
-    """Values that stand for a column of whole numbers: the drawn ones, or as many along its row groups' ranges.
+def along(spans: list[tuple[Any, Any, int]] | None) -> np.ndarray | None:
+    """Values that stand for a column of whole numbers in order: as many as are drawn of others, along its row groups' ranges.
 
-    A column in order, as times are, has row groups that hardly overlap, and the values drawn from the head of each say
-    nothing of the rest: they crowd, and bins drawn from them would be too wide between the crowds.
+    Such a column, as times are, has row groups that hardly overlap, and values drawn from the head of each would say
+    nothing of the rest: they crowd, and bins drawn from them would be too wide between the crowds. None for any other.
     """
     if spans is None or len(spans) < 2:
-        return values
+        return None
     low, high, rows = (np.array(one, np.float64) for one in zip(*spans, strict=True))
     if (high - low).sum() > 1.5 * (high.max() - low.min()):
-        return values
+        return None
     many = np.maximum(1, (rows * (SAMPLE / rows.sum())).astype(int))
     return np.concatenate([np.linspace(*one, dtype=float) for one in zip(low, high, many.tolist(), strict=True)])
 
@@ -142,7 +143,7 @@ def recounted(part: Any, table: Any, columns: tuple, crew: Any, progress: bool |
     """
     from dataclasses import replace
 
-    from workbench.cubes.plan import make_plan
+    from workbench.cubes.plan import BINS, make_plan
 
     for _ in range(3):
         wide: dict[int, Column] = {}
@@ -159,7 +160,7 @@ def recounted(part: Any, table: Any, columns: tuple, crew: Any, progress: bool |
                 values = low * (1 - share) + high * share
                 whole = c.kind in ("integer", "boolean", "time")
                 values = np.round(values) if whole else values
-                plan = make_plan(values, bins=c.asked.bins or 12_288, relative=c.asked.relative, whole_numbers=whole)
+                plan = make_plan(values, bins=c.asked.bins or BINS, relative=c.asked.relative, whole_numbers=whole)
                 wide[i] = replace(c, plan=plan)
         again = {i: c for i, c in wide.items() if c.plan != columns[i].plan}
         if not again:
