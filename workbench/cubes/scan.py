@@ -115,8 +115,10 @@ def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset |
     for c, a in asked.items():
         plan = Plan(known[c]) if a.histogram and c in known else EMPTY
         if c in values:
-            more = {"relative": a.relative, "whole_numbers": c in bounds, "bounds": bounds.get(c), "exact": exact}
-            plan = make_plan(values[c], bins=a.bins or BINS, **more)
+            plan = make_plan(
+                values[c], bins=a.bins or BINS, relative=a.relative, whole_numbers=c in bounds, bounds=bounds.get(c),
+                exact=exact,
+            )  # fmt: skip
         out.append(Column(c, kinds[c], a, plan))
     return tuple(out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from workbench.tables.source import Found, Place, brief, find, partition_value
 from workbench.tables.table import File, Table
 
 MISSING = ("", "NULL", "null", "NA", "N/A", "\\N")
+SOON = 0.2  # seconds after which work on many files goes to threads: what is in memory takes less
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -101,9 +103,10 @@ def open_table(
         from workbench.tables import text
 
         files, schemas, shapes = text.learn(place, found, form, tuple(MISSING if missing is None else missing), types)
+    alike = _alike(files, schemas) if snapshot is None else {}
     if snapshot is None:
         files = _with_partitions(files, found)
-        names = _names(place, files, schemas)
+        names = _names(place, files, alike)
     else:
         files, names = delta_open.filled(files, schemas, snapshot[0]), snapshot[0].schema.names
     chosen = _chosen(names, columns, name)
@@ -111,9 +114,6 @@ def open_table(
     needed = chosen + [one for one in _mentioned(where) if one in names and one not in chosen]
     everything = pa.schema([(one, pa.null()) for one in names])
     if snapshot is None:
-        alike: dict[pa.Schema, File] = {}
-        for file, schema in zip(files, schemas, strict=True):
-            alike.setdefault(schema, file)  # the first of all files that are written alike
         fields = {one: _field(one, place, files, alike, asked.get(one), form) for one in needed}
     else:
         fields = {one: asked.get(one) or plain_type(snapshot[0].schema.field(one).type) for one in needed}
@@ -121,7 +121,7 @@ def open_table(
     checked = conditions.check(where, _merged(everything, stored), name)
     if form == "parquet":
         stored = pa.schema([(one, _whole(place, files, one, type_)) for one, type_ in fields.items()])
-        files = [_kept(place, file, stored, checked) for file in files]
+        files = [_kept(place, file, stored, needed, checked) for file in files]
     return Table(
         masked(name),
         form,
@@ -154,11 +154,15 @@ def timed(source: str | PathLike[str], time: str, **options: Any) -> Table:
 
 
 def many(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """The function of each item in order, several at a time when there are many."""
-    if len(items) < 8:
-        return [function(item) for item in items]
+    """The function of each item in order, several at a time once it shows that they take long."""
+    done: list[R] = []
+    end = time.monotonic() + SOON
+    while len(done) < len(items) and time.monotonic() < end:
+        done.append(function(items[len(done)]))
+    if len(items) - len(done) < 8:
+        return done + [function(item) for item in items[len(done) :]]
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(function, items))
+        return done + list(pool.map(function, items[len(done) :]))
 
 
 def stamped(place: Place, one: Found) -> File:
@@ -198,10 +202,21 @@ def _with_partitions(files: Sequence[File], found: Sequence[Found]) -> list[File
     ]
 
 
-def _names(place: Place, files: Sequence[File], schemas: Sequence[pa.Schema]) -> list[str]:
+def _alike(files: Sequence[File], schemas: Sequence[pa.Schema]) -> dict[pa.Schema, File]:
+    """Every schema that there is, with the first file of it; most are one object, so that few are compared."""
+    first: dict[int, tuple[pa.Schema, File]] = {}
+    for file, schema in zip(files, schemas, strict=True):
+        first.setdefault(id(schema), (schema, file))
+    alike: dict[pa.Schema, File] = {}
+    for schema, file in first.values():
+        alike.setdefault(schema, file)
+    return alike
+
+
+def _names(place: Place, files: Sequence[File], alike: Mapping[pa.Schema, File]) -> list[str]:
     """Every column of every file, hive columns last. Raises when a file has two columns of one name."""
     names: dict[str, None] = {}
-    for file, schema in zip(files, schemas, strict=True):
+    for schema, file in alike.items():
         if len(set(schema.names)) < len(schema.names):
             twice = next(name for name in schema.names if schema.names.count(name) > 1)
             raise WorkbenchError(
@@ -303,7 +318,9 @@ def _whole(place: Place, files: Sequence[File], name: str, type_: pa.DataType) -
     return pa.int64()
 
 
-def _kept(place: Place, file: File, stored: pa.Schema, checked: Sequence[conditions.Condition]) -> File:
+def _kept(
+    place: Place, file: File, stored: pa.Schema, names: Sequence[str], checked: Sequence[conditions.Condition]
+) -> File:
     """The file with the row groups that may hold rows of the table."""
     foot = parquet.footer(place, file.path, (file.size, file.stamp))
     constants = dict(file.values)
@@ -317,7 +334,7 @@ def _kept(place: Place, file: File, stored: pa.Schema, checked: Sequence[conditi
         return parquet.group_bounds(foot, group, column)
 
     groups = []
-    for group, rows, nbytes in parquet.group_sizes(foot, stored.names):
+    for group, rows, nbytes in parquet.group_sizes(foot, names):
         if not checked or conditions.possible(checked, lambda column, group=group: bounds(group, column)):  # type: ignore[misc]
             groups.append((group, rows, nbytes))
     return replace(file, groups=tuple(groups))

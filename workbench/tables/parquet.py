@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -21,14 +22,27 @@ PART_ROWS = 100_000  # 0.8 MB of numbers; 1 MiB, as large as a page of the file,
 INDEX_BYTES = 2.6  # and needs at most 20 bits a row for indices into one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Footer:
     """What a Parquet file says about itself."""
 
     metadata: pq.FileMetaData
-    schema: pa.Schema
+    schema: pa.Schema  # one object for all files that are written alike
     digest: str
     leaves: dict[str, tuple[int, ...]]  # physical columns of each column
+
+    @cached_property
+    def groups(self) -> list[tuple[int, list[int]]]:
+        """Rows of each row group, and the stored bytes of each of its physical columns."""
+        kept = [self.metadata.row_group(index) for index in range(self.metadata.num_row_groups)]
+        leaves = range(self.metadata.num_columns)
+        return [(one.num_rows, [one.column(leaf).total_compressed_size for leaf in leaves]) for one in kept]
+
+
+@functools.lru_cache(maxsize=256)
+def _alike(schema: pa.Schema) -> pa.Schema:
+    """The first of all schemas that are equal to this one."""
+    return schema
 
 
 @functools.lru_cache(maxsize=1024)  # a year of daily files and more: each is asked for twice
@@ -46,7 +60,7 @@ def footer(place: Place, path: str, stamp: tuple[int, str]) -> Footer:
                 "so it is truncated or of another format; write it again"
             )
         metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + tail))
-        schema = metadata.schema.to_arrow_schema().remove_metadata()
+        schema = _alike(metadata.schema.to_arrow_schema().remove_metadata())
     except WorkbenchError:
         raise
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -103,9 +117,8 @@ def _leaf_count(type_: pa.DataType) -> int:
 def group_sizes(foot: Footer, columns: Sequence[str]) -> Iterator[tuple[int, int, int]]:
     """(index, rows, stored bytes of the columns) of each row group."""
     leaves = [leaf for name in columns for leaf in foot.leaves.get(name, ())]
-    for index in range(foot.metadata.num_row_groups):
-        group = foot.metadata.row_group(index)
-        yield index, group.num_rows, sum(group.column(leaf).total_compressed_size for leaf in leaves)
+    for index, (rows, sizes) in enumerate(foot.groups):
+        yield index, rows, sum([sizes[leaf] for leaf in leaves])
 
 
 def group_bounds(foot: Footer, group: int, column: str) -> tuple[Any, Any, int | None, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -141,10 +141,12 @@ class Table:
     def nbytes(self) -> int:
         return sum(piece.nbytes for piece in self.pieces())
 
-    def pieces(self) -> list[Piece]:
-        """The parts to read, in order: row groups of a Parquet file (small ones joined), or whole text files."""
+    def pieces(self, files: Iterable[int] | None = None) -> list[Piece]:
+        """The parts to read, in order: row groups of a Parquet file (small ones joined), or whole text files; of all
+        files, or of some by their place among them."""
         pieces = []
-        for index, file in enumerate(self.files):
+        for index in range(len(self.files)) if files is None else files:
+            file = self.files[index]
             if self.format != "parquet":
                 pieces.append(self._piece(index, (), file.rows, file.size))
                 continue
