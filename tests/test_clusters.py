@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -40,6 +41,24 @@ with wb.cluster(kind, size=2) as crew:
     table = wb.open_table(folder)
     while True:
         wb.cube(table, by="k", cluster=crew, progress=False)
+"""
+
+# Starts workers and says when their first process is there.
+STARTING = """
+import threading
+import psutil
+import workbench as wb
+
+
+def watch():
+    while not psutil.Process().children(recursive=True):
+        pass
+    print(flush=True)
+
+
+threading.Thread(target=watch, daemon=True).start()
+with wb.cluster("processes", size=2):
+    print("started")
 """
 
 # A script as people write them: no guard on __name__, work of its own for the workers.
@@ -209,6 +228,38 @@ def test_control_c_stops_the_pass_and_its_workers(kind, tmp_path):
     assert said.endswith("KeyboardInterrupt\n")
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=10)
     assert not alive
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.6])
+def test_control_c_stops_workers_that_start(moment):
+    running = subprocess.Popen(
+        [sys.executable, "-c", STARTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert running.stdout.readline() == "\n"
+        time.sleep(moment)
+        os.killpg(running.pid, signal.SIGINT)
+        out, said = running.communicate(timeout=30)
+        end = time.monotonic() + 10
+        while (left := _session(running.pid)) and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.communicate()
+    assert not left
+    assert (out, said.count("Traceback"), said[-18:]) == ("", 1, "KeyboardInterrupt\n"), said
+
+
+def _session(leader):
+    """The processes of a session that are still at work."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(one.pid) == leader and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one.cmdline())
+    return found
 
 
 def test_cuda_without_a_gpu_says_what_is_missing():

@@ -3,11 +3,15 @@
 import importlib
 import os
 import signal
+import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from workbench.interrupts import heard
+from workbench import interrupts
+from workbench.interrupts import Stop, apart, heard
 
 
 def press():
@@ -45,20 +49,39 @@ def test_an_import_of_ours_is_begun_again(library):
 class Pressing:
     def __del__(self):
         press()
+        self.over.append(True)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_one_that_a_finaliser_swallows_is_raised_in_the_end():
-    lost = []
+def test_a_finaliser_is_ended_first(monkeypatch):
+    monkeypatch.setattr(interrupts, "AGAIN", 0.2)
+    Pressing.over, looked = [], []
 
-    def swallow():
+    def finalise():
         Pressing()
         with heard(quietly=True) as stop:
-            lost.append(stop.lost)
+            looked.append(stop.lost)
 
     with pytest.raises(KeyboardInterrupt), heard():
-        swallow()
-    assert lost == [True]
+        finalise()
+    assert (Pressing.over, looked) == ([True], [True])
+
+
+def test_work_in_a_thread_of_its_own_is_given_back_or_raised():
+    assert apart(lambda: 3, Stop()) == 3
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 / 0, Stop())
+    ended = threading.Event()
+    with pytest.raises(KeyboardInterrupt), heard(quietly=True) as stop:
+        apart(lambda: press() or ended.wait(60), stop, grace=0.01)  # heard here, though that thread is deaf
+    assert not ended.is_set()
+    ended.set()
+    with pytest.raises(OSError, match="left early"):  # what has time to end says how
+        apart(lambda: _raise_when(stop), stop)
+
+
+def _raise_when(stop):
+    assert stop.asked
+    raise OSError("left early")
 
 
 def test_quietly_it_is_told_and_a_second_one_raised():
@@ -83,3 +106,43 @@ def test_programs_with_a_handler_of_their_own_keep_it():
     finally:
         signal.signal(signal.SIGINT, before)
     assert pressed == [signal.SIGINT]
+
+
+# A pass where there are no POSIX signals, no file locks and no folders that can be opened.
+ELSEWHERE = """
+import concurrent.futures.process, multiprocessing, os, pathlib, signal, subprocess, sys, tempfile, types
+import dask, h5py, numba, pandas, pyarrow.parquet, xarray
+for name in ("pthread_kill", "pthread_sigmask", "SIGKILL", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIG_BLOCK", "SIG_SETMASK"):
+    delattr(signal, name)
+for name in ("fork", "killpg", "sched_getaffinity", "getuid", "O_RDONLY"):
+    delattr(os, name)
+sys.modules["fcntl"] = sys.modules["resource"] = None
+locked = []
+sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda *asked: locked.append(asked[1:]))
+import workbench.cubes.store
+workbench.cubes.store.os = types.SimpleNamespace(**{**vars(os), "name": "nt"})
+import time
+import workbench as wb, workbench.cli, workbench.processes
+from workbench.interrupts import heard
+folder = pathlib.Path(tempfile.mkdtemp())
+pyarrow.parquet.write_table(pyarrow.table({"x": [1.5, None], "k": ["a", "b"]}), folder / "a.parquet")
+cube = wb.cube(wb.open_table(folder), by="k", onto=folder / "store")
+assert int(wb.open_store(folder / "store")["count"].sum()) == 2 and locked == [(2, 1)]
+(folder / "halved.py").write_text("import _thread; _thread.interrupt_main(); whole = True")
+sys.path.insert(0, str(folder))
+try:
+    with heard():
+        import halved
+        for _ in range(2000):
+            time.sleep(0.01)
+except KeyboardInterrupt:
+    print(sys.modules["halved"].whole)
+"""
+
+
+def test_it_works_without_posix_signals(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, timeout=60, env=env, cwd=tmp_path
+    )
+    assert (run.stdout, run.returncode) == ("True\n", 0), run.stderr

@@ -230,7 +230,7 @@ def _signals(stop: Stop) -> dict[int, Any]:
         stop.ask("interrupted", f"the run was interrupted by {signal.Signals(number).name}")
 
     kept: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
             kept[number] = signal.signal(number, ask)
     return kept

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -18,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.machinery import ModuleSpec
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.interrupts import Stop, deaf, heard
+from workbench.interrupts import Stop, apart, heard
+from workbench.processes import started
 from workbench.progress import bar_of
 
 FAN_IN = 8
@@ -95,37 +93,45 @@ def _threads(
     progress: Any,
     stop: Stop,
 ) -> Any:
-    from dask.threaded import get
+    from dask.threaded import ContextAwareThreadPoolExecutor, get
 
-    lock = threading.Lock()
+    lock, failed = threading.Lock(), threading.Event()
     with bar_of(pieces, progress) as bar:
 
         def told(piece: Any, rows: int) -> None:
-            if stop.asked:
+            if stop.asked or failed.is_set():
                 raise KeyboardInterrupt
             if piece is not None:
                 with lock:
                     bar.update(piece.rows if piece.rows is not None else piece.nbytes)
 
-        graph: dict[str, tuple] = {f"count-{i}": (count, *(_Quoted(x) for x in t), told) for i, t in enumerate(tasks)}
-        graph = {k: (_call, v[0], list(v[1:-1]), told) for k, v in graph.items()}
-        key = _tree(graph, list(graph), join)
-        try:
-            return get(graph, key, num_workers=size)
-        except BaseException:
-            stop.asked = True
-            raise
+        def joined(parts: Sequence[Any]) -> Any:
+            told(None, 0)
+            return join(parts)
+
+        graph: dict[str, tuple] = {f"count-{i}": (_call, count, _Quoted(t), told) for i, t in enumerate(tasks)}
+        key = _tree(graph, list(graph), joined)
+
+        def summed() -> Any:
+            with ContextAwareThreadPoolExecutor(size) as pool:
+                try:
+                    return get(graph, key, pool=pool)
+                except BaseException:
+                    failed.set()
+                    raise
+
+        return apart(summed, stop)
 
 
 class _Quoted:
-    """An argument that Dask must not look into."""
+    """What Dask must not look into."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-def _call(count: Any, arguments: list[_Quoted], told: Any) -> Any:
-    return count(*(a.value for a in arguments), told)
+def _call(count: Any, arguments: _Quoted, told: Any) -> Any:
+    return count(*arguments.value, told)
 
 
 def _tree(graph: dict[str, tuple], keys: list[str], join: Any) -> str:
@@ -164,7 +170,8 @@ def _distributed(
         return next(_done(client, futures, stop)).result()
     except BaseException as error:
         if client.status == "running":
-            client.cancel(everything, force=True)
+            with suppress(KeyboardInterrupt):
+                apart(partial(client.cancel, everything, force=True), stop)
         raise _lost(error) or error from None
 
 
@@ -281,43 +288,6 @@ def cores() -> int:
 
 
 @contextmanager
-def _main_left_alone() -> Iterator[None]:
-    """Processes that start here do not run the caller's script, as Python has them do: one without a guard on
-    ``__name__`` would start workers in its workers, without end. What they need of it is sent to them by value."""
-    main = sys.modules["__main__"]
-    kept = getattr(main, "__spec__", None)
-    main.__spec__ = ModuleSpec("__main__", None)  # the one name that a child takes for its own
-    try:
-        yield
-    finally:
-        main.__spec__ = kept
-
-
-@contextmanager
-def _started(make: Callable[[], Any]) -> Iterator[Any]:
-    """The client of a cluster of local processes, which Ctrl-C at any moment ends within a second."""
-    from distributed import Client
-
-    local = None
-    try:
-        with _main_left_alone():
-            with heard(quietly=True), deaf():
-                local = make()
-            with Client(local) as client:
-                yield client
-    except KeyboardInterrupt:
-        for nanny in local.workers.values() if local else ():  # nobody waits for what they count
-            nanny.auto_restart = False
-            with suppress(ProcessLookupError, TypeError):
-                os.kill(nanny.pid, signal.SIGKILL)
-        raise
-    finally:
-        with heard(quietly=True):
-            if local:
-                local.close()
-
-
-@contextmanager
 def _local(size: int) -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
@@ -330,9 +300,9 @@ def _local(size: int) -> Iterator[Any]:
         "distributed.admin.system-monitor.interval": "5s",
         "distributed.admin.tick.interval": "1s",
     }
-    asked = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
-    make = partial(LocalCluster, n_workers=size, threads_per_worker=1, silence_logs=40, **asked)
-    with dask.config.set(quiet), _started(make) as client:
+    asked: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+    asked |= {"n_workers": size, "threads_per_worker": 1, "silence_logs": 40}
+    with dask.config.set(quiet), started(LocalCluster, **asked) as client:
         yield client
 
 
@@ -374,8 +344,8 @@ def _cuda(size: int | None) -> Iterator[tuple[Any, int]]:
     import dask
     from dask_cuda import LocalCUDACluster
 
-    make = partial(LocalCUDACluster, n_workers=size, dashboard_address="127.0.0.1:0", silence_logs=40)
-    with dask.config.set({"dataframe.backend": "cudf"}), _started(make) as client:
+    asked = {"n_workers": size, "dashboard_address": "127.0.0.1:0", "silence_logs": 40}
+    with dask.config.set({"dataframe.backend": "cudf"}), started(LocalCUDACluster, **asked) as client:
         client.run(_use_cudf)
         yield client, len(client.scheduler_info(n_workers=-1)["workers"])
 

@@ -220,6 +220,8 @@ class Grouped:
                 continue
             at = 0
             for part in chunks_of(values):
+                if at and told is not None:
+                    told(None, 0)
                 codes = local[at : at + len(part)]
                 at += len(part)
                 if c.kind == "text":

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,18 +272,29 @@ def _same_recipe(folder: Path, stored: Any, table: Any, columns: tuple, axes: tu
 @contextmanager
 def _writer(folder: Path) -> Iterator[None]:
     """One writer at a time; the lock goes with its process, however that ends."""
-    import fcntl
-
-    with open(folder / ".lock", "w") as lock:
+    with open(folder / ".lock", "a") as lock:
         end = time.monotonic() + WAIT
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > end:
-                    raise WorkbenchError(
-                        f"Another process has been writing to the store at {folder} for {WAIT:.0f} s; wait for it to end."
-                    ) from None
-                time.sleep(0.05)
+        while not _locked(lock.fileno()):
+            if time.monotonic() > end:
+                raise WorkbenchError(
+                    f"Another process has been writing to the store at {folder} for {WAIT:.0f} s; wait for it to end."
+                )
+            time.sleep(0.05)
         yield
+
+
+def _locked(handle: int) -> bool:
+    """Locks an open file where no other process does; whether it did."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        lock = partial(msvcrt.locking, handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        lock = partial(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        lock()
+    except OSError:
+        return False
+    return True

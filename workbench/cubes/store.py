@@ -218,6 +218,8 @@ def _decoded(stored: dict[str, tuple[np.ndarray, dict[str, Any]]], told: dict[st
 
 
 def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # which opens no folders
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
