@@ -54,7 +54,7 @@ def test_a_day_added_is_all_that_is_read(tmp_path: Path) -> None:
     state = json.loads((tmp_path / "store" / "manifest.json").read_text())
     assert sorted(node["level"] for node in state["nodes"]) == [0, 0, 0, 0, 1, 1]
     at_once = wb.cube(wb.open_table(tmp_path / "logs"), by=[wb.Period("time", "D", name="window")], plan=again)
-    for name in ("count", "missing", "sum", "min", "max", "bin_count", "bin_low", "register_rank", "top_count"):
+    for name in ("count", "missing", "sum", "min", "max", "bin_count", "bin_bits", "register_rank", "top_count"):
         np.testing.assert_array_equal(again[name].values, at_once[name].values)
     xr.testing.assert_identical(again["sum"], wb.open_store(tmp_path / "store")["sum"])
     (tmp_path / "store" / "manifest.json").write_text(json.dumps({k: v for k, v in state.items() if k != "total"}))

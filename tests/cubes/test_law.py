@@ -28,6 +28,7 @@ from workbench.cubes import (
     totals,
     variance,
 )
+from workbench.cubes.partial import lows
 
 SCHEMA = pa.schema(
     [
@@ -133,14 +134,16 @@ def test_parts_with_plans_of_their_own_add_too(same, case):
     items, parts, by, in_twos = case
     everything = wb.cube(table(items), by=by)
     total = added([wb.cube(table(p), by=by) for p in parts], in_twos)
-    ragged = {"bin_group", "bin_column", "bin_low", "bin_bits", "bin_count", "bin_min", "bin_max"}
+    ragged = {"bin_group", "bin_column", "bin_bits", "bin_count", "bin_min", "bin_max"}
     same(total.drop_dims("bins"), everything.drop_dims("bins"), leave=ragged)
     for c in ("x", "i", "u", "t"):
         i = everything["column"].values.tolist().index(c)
         at = total["bin_column"].values == i
         counts = np.bincount(total["bin_group"].values[at], total["bin_count"].values[at], total["count"].size)
         np.testing.assert_array_equal(counts, total["values"].values.reshape(-1, total.sizes["column"])[:, i])
-        low, bits = total["bin_low"].values[at], total["bin_bits"].values[at].astype(np.int64)
+        low = lows({k: total[f"bin_{k}"].values[at] for k in ("min", "bits")})
+        assert (lows({"min": total["bin_max"].values[at], "bits": total["bin_bits"].values[at]}) == low).all()
+        bits = total["bin_bits"].values[at].astype(np.int64)
         group = total["bin_group"].values[at]
         assert (low % (np.int64(1) << bits) == 0).all()  # aligned blocks: they nest or do not meet
         apart = (group[1:] != group[:-1]) | (low[1:] > low[:-1] + (np.int64(1) << bits[:-1]) - 1)

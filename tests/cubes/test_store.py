@@ -16,6 +16,7 @@ import xarray as xr
 
 import workbench as wb
 from workbench.cubes import Bins, Category, Period
+from workbench.cubes.partial import lows
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,6 +117,14 @@ def test_packed_parts_are_what_other_readers_see(tmp_path, monkeypatch, same):
         np.testing.assert_array_equal(plain["label_mean"].values, c["mean"].values)
         assert plain["label_mean"].encoding["chunksizes"] == (6, 2)
         assert dict(plain.sizes)["bins"] == c.sizes["bins"]
+
+
+def test_a_cube_of_the_first_format_is_read(rich, tmp_path, same):
+    bins = {key: rich[f"bin_{key}"].values for key in ("min", "bits")}
+    old = rich.assign(bin_low=("bins", lows(bins))).assign_attrs(format=1)
+    read = wb.open_cube(wb.save_cube(old, tmp_path / "c.nc"))
+    same(read, rich, exact=True)
+    assert read.attrs["format"] == rich.attrs["format"]
 
 
 def test_a_reader_sees_the_old_cube_or_the_new_one(tmp_path):

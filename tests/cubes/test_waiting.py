@@ -117,4 +117,4 @@ def test_compiled_quantiles_are_the_same(monkeypatch: pytest.MonkeyPatch, ordere
     monkeypatch.setattr(partial, "MANY", 0)
     assert np.array_equal(plain, readers._quantiles(t, total, qs), equal_nan=True)
     out = np.full((total, 5), np.nan)
-    assert merging.ranks(*(t[key] for key in ("group", "low", "count", "min", "max")), qs, out) is ordered
+    assert merging.ranks(*(t[key] for key in ("group", "count", "min", "max")), qs, out) is ordered

@@ -156,8 +156,7 @@ def count_numbers(
         slot = key % c.plan.size
         bins = p.join_bins(
             {
-                "group": key // c.plan.size,
-                "low": c.plan.bin_low[slot],
+                "group": (key // c.plan.size).astype(np.int32),
                 "bits": c.plan.bin_bits[slot],
                 "count": number.astype(np.int64),
                 "min": small,

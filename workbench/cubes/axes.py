@@ -27,7 +27,7 @@ RESERVED = {
     *("column", "kind", "unit", "bins", "tops", "registers", "plans", "quantile", "value", "bin", "low", "high"),
     *("count", "missing", "nan", "infinite", "infinite_negative", "values", "sum", "mean", "m2", "min", "max"),
     *("sum_high", "sum_low", "int_min", "int_max", "top_lost", "top_bound", "top_group", "top_column", "top_value"),
-    *("top_count", "bin_group", "bin_column", "bin_low", "bin_bits", "bin_count", "bin_min", "bin_max"),
+    *("top_count", "bin_group", "bin_column", "bin_bits", "bin_count", "bin_min", "bin_max"),
     *("register_group", "register_column", "register_index", "register_rank", "co_n", "co_mean", "co_cross"),
     *("plan_column", "plan_cell", "plan_parent", "plan_shift", "plan_low", "plan_n", "co_row", "co_column"),
 }

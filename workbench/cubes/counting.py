@@ -25,7 +25,7 @@ NO_COUNTS = np.zeros((1, 0), np.int64)
 FEW = 1 << 13  # integers of which four tables fit the processor's cache
 FOLD = 1 << 22  # bins of a column that wait to be added
 DENSE = 1 << 22  # groups that have a place each
-WAITING = 1 << 24  # values that wait to be counted
+WAITING = 3 << 23  # values that wait to be counted
 
 
 @dataclass(frozen=True)
@@ -283,17 +283,17 @@ class Grouped:
     def _numbers(self, i: int, c: Column, v: Values, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
         missing, starts = np.zeros(n, np.int64), np.zeros(n + 1, np.int64)
-        # where rows a group are few for the bins, nearly every one is a bin of its own, and five times as large
-        if c.asked.histogram and not c.asked.p and 2 * len(v.values) < n * (c.plan.size - ROOTS):
-            own_groups, own = self.waiting[i].room(len(v.values), v.values.dtype)
-            there = k.keep(v.values, v.valid, v.offset, v.nulls, codes, groups, own, own_groups, missing)
-            self.whole[i, groups, p.MISSING] += missing
-            self.waiting[i].took(there)
+        # where rows a group are few for the bins, nearly every one is a bin of its own, and twice as large and more
+        waits = c.asked.histogram and not c.asked.p and 2 * len(v.values) < n * (c.plan.size - ROOTS)
+        room = self.waiting[i].room if waits else np.empty
+        own = room(len(v.values), v.values.dtype)
+        k.partition(v.values, v.valid, v.offset, v.nulls, codes, starts, own, missing)
+        self.whole[i, groups, p.MISSING] += missing
+        if waits:
+            self.waiting[i].took(starts, groups)
             if sum(w.size for w in self.waiting) > WAITING:
                 self._settle()
             return
-        own = np.empty(len(v.values), v.values.dtype)
-        k.partition(v.values, v.valid, v.offset, v.nulls, codes, starts, own, missing)
         own = own[: starts[-1]]
         if c.asked.histogram and i not in self.scratch:
             self.scratch[i] = scratch(c.plan)
@@ -312,10 +312,9 @@ class Grouped:
         moments, whole, bins = count_groups(
             own, starts, groups, c.plan if c.asked.histogram else None, self.scratch.get(i)
         )
-        whole[:, p.MISSING] = missing
         self.moments[i, groups] = p.join_moments(self.moments[i, groups], moments)
         self.whole[i, groups] = p.join_whole(self.whole[i, groups], whole)
-        if len(bins["low"]):
+        if len(bins["min"]):
             self._keep_bins(i, bins)
 
     def _settle(self) -> None:
@@ -330,9 +329,9 @@ class Grouped:
 
     def _keep_bins(self, i: int, bins: p.Ragged) -> None:
         self.bins[i].append(bins)
-        if len(self.bins[i]) > 4 and sum(len(t["low"]) for t in self.bins[i]) > 2 * self.folded[i] + FOLD:
+        if len(self.bins[i]) > 4 and sum(len(t["min"]) for t in self.bins[i]) > 2 * self.folded[i] + FOLD:
             self.bins[i] = [self._joined(i)]
-            self.folded[i] = len(self.bins[i][0]["low"])
+            self.folded[i] = len(self.bins[i][0]["min"])
 
     def _text(self, i: int, c: Column, array: Any, codes: np.ndarray, groups: np.ndarray) -> None:
         n = len(groups)
@@ -381,7 +380,7 @@ class Grouped:
             waiting.block = None
         bins, loose, tops, registers = [], [], [], []
         for i in range(len(self.columns)):
-            many = sum(len(t["low"]) for t in self.bins[i]) > p.MANY  # then they are moved once, when all are added
+            many = sum(len(t["min"]) for t in self.bins[i]) > p.MANY  # then they are moved once, when all are added
             loose.append(self.bins[i] if many else [])
             bins.append(self._joined(i) if self.bins[i] and not many else p.empty(p.BIN_TYPES))
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
@@ -477,8 +476,7 @@ def bins_of_cells(cells: np.ndarray, plan: Plan) -> p.Ragged:
     at = at[np.argsort(plan.bin_low[at], kind="stable")]
     counts, cells = counts[at], cells[at]
     return {
-        "group": np.zeros(len(at), np.int64),
-        "low": plan.bin_low[at],
+        "group": np.zeros(len(at), np.int32),
         "bits": plan.bin_bits[at],
         "count": counts,
         "min": cells[:, 1].copy(),

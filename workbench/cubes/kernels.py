@@ -438,44 +438,29 @@ def renumber(codes, names):
 
 
 @njit(nogil=True, cache=True)
-def keep(values, valid, offset, nulls, codes, groups, out, out_groups, missing):
-    """Copy the values that are there and their groups to the front of ``out``; returns how many."""
-    n = np.uint64(0)
-    for i in range(len(values)):
-        g = np.uint64(codes[i])
-        if nulls:
-            j = i + offset
-            if not (valid[j >> 3] >> (j & 7)) & 1:
-                missing[g] += 1
-                continue
-        out[n] = values[i]
-        out_groups[n] = groups[g]
-        n += np.uint64(1)
-    return np.int64(n)
-
-
-@njit(nogil=True, cache=True)
-def spread(values, groups, where, at, out):
-    """Put values where their groups go on (``at``), in the rows' order; ``where`` renumbers the groups."""
-    for i in range(len(values)):
-        g = np.uint64(where[np.uint64(groups[i])])
-        out[np.uint64(at[g])] = values[i]
-        at[g] += 1
+def spread(values, starts, groups, at, out):
+    """Put values that lie side by side by group where those of their groups go on (``at``)."""
+    for i in range(len(groups)):
+        to = at[groups[i]]
+        for j in range(starts[i], starts[i + 1]):
+            out[to] = values[j]
+            to += 1
+        at[groups[i]] = to
 
 
 @njit(nogil=True, cache=True)
 def grouped(values, exact, is_integer, starts, names, plan, order, binning, moments, whole, cells, seen, out):
     """Count one column into many groups, one after the other; returns the number of bins written.
 
-    ``moments`` and ``whole`` have a row a group. ``order`` is ``(rank, low, bits)``: each bin's place by value, and the
-    bin at each place. ``cells`` (by place) and ``seen`` (a bit for each of them) are scratch for one group, clean before
-    and after. ``out`` is ``(group, low, bits, count, min, max)``: the groups, by their ``names``, with their bins by value.
+    ``moments`` and ``whole`` have a row a group. ``order`` is ``(rank, bits)``: each bin's place by value, and the width
+    of the bin at each place. ``cells`` (by place) and ``seen`` (a bit for each of them) are scratch for one group, clean before
+    and after. ``out`` is ``(group, bits, count, min, max)``: the groups, by their ``names``, with their bins by value.
     """
-    rank, low_at, bits_at = order
+    rank, bits_at = order
     root, nodes, child, direct = plan
     bits = values.view(np.int64)
     counts = cells.view(np.int64)
-    to_group, to_low, to_bits, to_count, to_least, to_most = out
+    to_group, to_bits, to_count, to_least, to_most = out
     written = np.uint64(0)
     for g in range(len(starts) - 1):
         a = starts[g]
@@ -547,7 +532,6 @@ def grouped(values, exact, is_integer, starts, names, plan, order, binning, mome
                     flags ^= low
                     r = (np.uint64(word) << np.uint64(6)) | np.uint64(PLACE[(low * DE_BRUIJN) >> np.uint64(58)])
                     to_group[written] = names[g]
-                    to_low[written] = low_at[r]
                     to_bits[written] = bits_at[r]
                     to_count[written] = counts[r, 0]
                     to_least[written] = cells[r, 1]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CELL_LIMIT = 20_000_000  # groups x columns of one dense cube
-FORMAT = 1
+FORMAT = 2  # 1 kept the first key of each bin too
 
 RAGGED: dict[str, dict[str, Any]] = {
     "bins": p.BIN_TYPES,
@@ -165,11 +165,17 @@ def _in_order(dim: str, t: p.Ragged, flat: np.ndarray, spent: bool) -> p.Ragged:
     """A column's rows by cell, then by bin, value or register."""
     if dim == "tops":
         t = p.join_tops(t)
+    elif dim == "bins":
+        t = {**t, "count": p.narrow(t["count"])}
     every = len(flat) and flat[-1] == len(flat) - 1  # each cell has rows, and its group is its place
-    group = t["group"]
+    group = t["group"].astype(RAGGED[dim]["group"], copy=False)
+    flat = flat.astype(group.dtype, copy=False)
     if not every:
         # of many bins a second array is dear: a page that was never touched costs more than all that is done with it
-        group = np.take(flat, group, out=group, mode="clip") if spent else flat[group]
+        group = group if spent else group.copy()
+        for start in range(0, len(group), p.MANY):  # in parts: numpy's index is a copy in its own type
+            part = group[start : start + p.MANY]
+            part[:] = flat[part]
     if np.any(group[1:] < group[:-1]):
         order = np.argsort(group, kind="stable")
         return {key: group[order] if key == "group" else one[order] for key, one in t.items()}
@@ -252,7 +258,7 @@ def from_dataset(cube: xr.Dataset) -> p.Partial:
     ragged: dict[str, list[p.Ragged]] = {}
     for dim, types in RAGGED.items():
         t = {k: kept[f"{PREFIX[dim]}_{k}"].values for k in types}
-        t["group"] = where[t["group"]]
+        t["group"] = where[t["group"]].astype(types["group"], copy=False)
         column = kept[f"{PREFIX[dim]}_column"].values
         if np.any(column[1:] < column[:-1]):
             order = np.argsort(column, kind="stable")

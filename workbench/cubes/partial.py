@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.cubes.plan import ordered
+
 if TYPE_CHECKING:
     from workbench.cubes.plan import Plan
 
@@ -29,7 +31,7 @@ Ragged = dict[str, np.ndarray]
 MANY = 1 << 18  # bins that are added by compiled code
 WAITING = 1 << 25  # values that wait to be counted in a sum
 BLOCK = 1 << 23  # of them in one place
-BIN_TYPES = {"group": np.int64, "low": np.int64, "bits": np.uint8, "count": np.int64, "min": float, "max": float}
+BIN_TYPES = {"group": np.int32, "bits": np.uint8, "count": np.int32, "min": float, "max": float}  # see `lows`, `narrow`
 TOP_TYPES = {"group": np.int64, "value": object, "count": np.int64}
 REGISTER_TYPES = {"group": np.int64, "index": np.uint16, "rank": np.uint8}
 
@@ -37,6 +39,17 @@ REGISTER_TYPES = {"group": np.int64, "index": np.uint16, "rank": np.uint8}
 def empty(types: dict) -> Ragged:
     """No rows of a ragged table."""
     return {k: np.zeros(0, t) for k, t in types.items()}
+
+
+def lows(t: Ragged) -> np.ndarray:
+    """The first key of each bin (int64): bins are aligned, so that any value of one, and its width, tell where it starts."""
+    bits = t["bits"].astype(np.int64)
+    return ordered(t["min"].view(np.int64)) >> bits << bits
+
+
+def narrow(count: np.ndarray) -> np.ndarray:
+    """Counts in half the room, where all of them are small enough."""
+    return count.astype(np.int32 if count.max(initial=0) < 1 << 31 else np.int64, copy=False)
 
 
 def empty_moments(columns: int, groups: int) -> np.ndarray:
@@ -55,56 +68,54 @@ def empty_whole(columns: int, groups: int) -> np.ndarray:
 
 @dataclass
 class Waiting:
-    """Values of one column that are still to be counted, with the group of each.
+    """Values of one column that are still to be counted, batch after batch, in each side by side by group.
 
-    Where groups are very many and rows a group few, values are smaller than the bins that they make: they are put side
-    by side by group and counted once, when all of them are there.
+    Where groups are very many and rows a group few, values are smaller than the bins that they make: those of all batches
+    are put side by side and counted once, when all of them are there.
     """
 
     plan: Plan
-    pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = field(default_factory=list)
+    pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     size: int = 0
-    block: tuple[np.ndarray, np.ndarray] | None = None  # where the next values go
+    block: np.ndarray | None = None  # where the next values go
 
-    def room(self, rows: int, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        """Places for the groups and values of so many rows, which ``took`` then adds.
+    def room(self, rows: int, kind: np.dtype) -> np.ndarray:
+        """A place for so many values, the first of which ``took`` then adds.
 
-        They are cut from large blocks: these are given back to the system when they are counted, small ones are not.
+        It is cut from a large block: these are given back to the system when they are counted, small ones are not.
         """
-        if self.block is None or len(self.block[0]) < rows or self.block[1].dtype != kind:
-            size = max(rows, BLOCK)
-            self.block = np.empty(size, np.int32), np.empty(size, kind)
+        if self.block is None or len(self.block) < rows or self.block.dtype != kind:
+            self.block = np.empty(max(rows, BLOCK), kind)
         return self.block
 
-    def took(self, rows: int) -> None:
-        """The first ``rows`` of ``room`` are there."""
+    def took(self, starts: np.ndarray, groups: np.ndarray) -> None:
+        """Values are there: those of ``groups[i]`` from ``starts[i]`` to ``starts[i + 1]``."""
         assert self.block is not None
-        groups, values = self.block
-        self.add(groups[:rows], values[:rows])
-        self.block = groups[rows:], values[rows:]
+        rows = int(starts[-1])
+        if rows:
+            self.pieces.append((self.block[:rows], starts.astype(np.int32), groups.astype(np.int32)))
+            self.size += rows
+            self.block = self.block[rows:]
 
-    def add(self, groups: np.ndarray, values: np.ndarray, where: np.ndarray | None = None) -> None:
-        """Values and their groups (int32), which ``where`` renumbers."""
-        if len(values):
-            self.pieces.append((groups, values, where))
-            self.size += len(values)
+    def moved(self, where: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The pieces with their groups renumbered."""
+        short = where.astype(np.int32)
+        return [(values, starts, short[groups]) for values, starts, groups in self.pieces]
 
     def counted(self, groups: int) -> tuple[np.ndarray, np.ndarray, Ragged]:
         """Moments and whole counts (a row a group) and bins of all that wait, which then waits no more."""
         from workbench.cubes import kernels as k
         from workbench.cubes.counting import count_groups
-        from workbench.cubes.merging import tally
 
-        starts, same = np.zeros(groups + 1, np.int64), np.arange(groups)
-        for own, _, where in self.pieces:
-            tally(own, same if where is None else where, starts)
+        starts = np.zeros(groups + 1, np.int64)
+        for _, own, names in self.pieces:
+            starts[names + 1] += np.diff(own)  # no group is named twice
         np.cumsum(starts, out=starts)
-        values, at = np.empty(self.size, self.pieces[0][1].dtype), starts[:-1].copy()
+        values, at = np.empty(self.size, self.pieces[0][0].dtype), starts[:-1].copy()
         while self.pieces:
-            own, some, where = self.pieces.pop(0)
-            k.spread(some, own, same if where is None else where, at, values)
+            k.spread(*self.pieces.pop(0), at, values)
         self.size = 0
-        return count_groups(values, starts, same, self.plan)
+        return count_groups(values, starts, np.arange(groups), self.plan)
 
 
 @dataclass
@@ -194,7 +205,7 @@ def _counted(part: Partial) -> Partial:
             part.moments[i] = join_moments(part.moments[i], moments)
             part.whole[i] = join_whole(part.whole[i], whole)
             same = [np.arange(part.groups)] * 2
-            part.bins[i] = join_tables([part.bins[i], bins], same, part.groups) if len(part.bins[i]["low"]) else bins
+            part.bins[i] = join_tables([part.bins[i], bins], same, part.groups) if len(part.bins[i]["min"]) else bins
     part.waiting = []
     return part
 
@@ -204,8 +215,8 @@ def _join_waiting(parts: Sequence[Partial], where: Sequence[np.ndarray]) -> list
     for part, at in zip(parts, where, strict=True):
         out = out or [Waiting(w.plan) for w in part.waiting]
         for i, waiting in enumerate(part.waiting):
-            for own, values, then in waiting.pieces:
-                out[i].add(own, values, at if then is None else at[then])
+            out[i].pieces += waiting.moved(at)
+            out[i].size += waiting.size
     return out
 
 
@@ -331,7 +342,7 @@ def carried(whole: np.ndarray) -> np.ndarray:
 
 def join_tables(tables: Sequence[Ragged], where: Sequence[np.ndarray], groups: int) -> Ragged:
     """The bins of some tables added, their groups renumbered; compiled where there are many, which is worth loading."""
-    if sum(len(t["low"]) for t in tables) < MANY:
+    if sum(len(t["min"]) for t in tables) < MANY:
         return join_bins(stack(tables, where))
     from workbench.cubes.merging import merged
 
@@ -343,12 +354,13 @@ def join_bins(t: Ragged) -> Ragged:
 
     The result is the set of largest blocks of all that came in, whatever the order: adding is associative.
     """
-    if not len(t["low"]):
+    if not len(t["min"]):
         return t
-    order = _by_group_and_low(t)
+    low = lows(t)
+    order = _by_group_and_low(t["group"], low)
     if order is not None:
-        t = {k: v[order] for k, v in t.items()}
-    group, low = t["group"], t["low"]
+        t, low = {k: v[order] for k, v in t.items()}, low[order]
+    group = t["group"]
     high = low + ((np.int64(1) << t["bits"].astype(np.int64)) - 1)
     new = np.ones(len(low), bool)
     new[1:] = (group[1:] != group[:-1]) | (low[1:] != low[:-1])
@@ -363,21 +375,19 @@ def join_bins(t: Ragged) -> Ragged:
     first = np.flatnonzero(new)
     return {
         "group": group[first],
-        "low": low[first],
         "bits": np.maximum.reduceat(t["bits"], first),
-        "count": np.add.reduceat(t["count"], first),
+        "count": narrow(np.add.reduceat(t["count"], first, dtype=np.int64)),
         "min": np.minimum.reduceat(t["min"], first),
         "max": np.maximum.reduceat(t["max"], first),
     }
 
 
-def _by_group_and_low(t: Ragged) -> np.ndarray | None:
+def _by_group_and_low(group: np.ndarray, low: np.ndarray) -> np.ndarray | None:
     """The order by group and low key; None where it is so already.
 
     Counted batches are in order, and few groups stand in more than one of them: only those are sorted.
     """
-    group, low = t["group"], t["low"]
-    order = None
+    order, of_row = None, group
     if np.any(group[1:] < group[:-1]):
         order = _by_group(group)
         group, low = group[order], low[order]
@@ -391,7 +401,7 @@ def _by_group_and_low(t: Ragged) -> np.ndarray | None:
         order = np.arange(len(group))
     part = order[at]
     part = part[np.argsort(low[at], kind="stable")]  # batches one after the other: runs that are in order
-    order[at] = part[_by_group(t["group"][part])]
+    order[at] = part[_by_group(of_row[part])]
     return order
 
 

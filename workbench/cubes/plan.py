@@ -118,12 +118,12 @@ class Plan:
         return self._built[0]
 
     @cached_property
-    def order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each bin's place among all by value (int32), and the first key and the width of the bin at each place."""
+    def order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each bin's place among all by value (int32), and the width of the bin at each place."""
         at = np.argsort(self.bin_low, kind="stable").astype(np.int32)
         place = np.empty(len(at), np.int32)
         place[at] = np.arange(len(at), dtype=np.int32)
-        return place, self.bin_low[at], self.bin_bits[at]
+        return place, self.bin_bits[at]
 
     @property
     def size(self) -> int:

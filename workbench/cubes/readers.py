@@ -72,12 +72,12 @@ def quantile(cube: xr.Dataset, q: float | Sequence[float], column: str | None = 
 
 
 def _quantiles(t: p.Ragged, groups: int, qs: np.ndarray) -> np.ndarray:
-    group, key = t["group"], t["low"]
+    group, key = t["group"], t["min"]
     if len(group) > p.MANY:  # then compiled code is worth loading
         from workbench.cubes.merging import ranks
 
         out = np.full((groups, len(qs)), np.nan)
-        if ranks(group, key, t["count"], t["min"], t["max"], qs, out):
+        if ranks(group, t["count"], t["min"], t["max"], qs, out):
             return out
     if np.any((group[1:] < group[:-1]) | ((group[1:] == group[:-1]) & (key[1:] < key[:-1]))):
         order = np.lexsort((key, group))
@@ -138,8 +138,8 @@ def histogram(cube: xr.Dataset, column: str) -> xr.Dataset:
     names, shape, _ = _shape(cube)
     t = _bins(cube, i)
     merged = p.join_bins({**t, "group": np.zeros(len(t["group"]), np.int64)})
-    at = np.searchsorted(merged["low"], t["low"], side="right") - 1
-    count = np.zeros((int(np.prod(shape)), len(merged["low"])), np.int64)
+    at = np.searchsorted(p.lows(merged), p.lows(t), side="right") - 1
+    count = np.zeros((int(np.prod(shape)), len(merged["min"])), np.int64)
     np.add.at(count, (t["group"], at), t["count"])
     coords = {d: cube[d] for d in names}
     data = {
@@ -300,7 +300,7 @@ def top_values(cube: xr.Dataset, limit: int = 100) -> pd.DataFrame:
             t = _bins(cube, i)
             if np.any(t["min"] != t["max"]):
                 continue
-            group, value, count = t["group"], t["min"], t["count"]
+            group, value, count = t["group"], t["min"], t["count"].astype(np.int64)
         else:
             continue
         order = np.lexsort((-count, group))

@@ -150,7 +150,7 @@ def recounted(part: Any, table: Any, columns: tuple, crew: Any, progress: bool |
     for _ in range(3):
         wide: dict[int, Column] = {}
         for i, c in enumerate(columns):
-            t = part.bins[i]
+            t = part.bins[i] | {"count": part.bins[i]["count"].astype(np.int64)}
             total = t["count"].sum()
             mixed = (t["min"] != t["max"]) & (t["bits"] > 0)
             if total and np.max(t["count"] * mixed, initial=0) > RANK_LIMIT * total:

@@ -34,7 +34,7 @@ HDF5_KEYS = (
 )
 SMALL = 64  # values that are not worth packing
 PART = 1 << 20  # bytes of the parts that larger variables are packed in
-COLUMN_NUMBERS = ("_bin_column", "_top_column", "_register_column")  # int32 in a cube, all other integers int64
+SHORT = ("_bin_group", "_bin_column", "_top_column", "_register_column")  # int32 in a cube, other integers int64
 
 
 def save_cube(cube: xr.Dataset, path: str | Path) -> Path:
@@ -209,12 +209,14 @@ def _decoded(stored: dict[str, tuple[np.ndarray, dict[str, Any]]], told: dict[st
             dims = tuple(json.loads(kept["label_dims"]))
             values = values.view("datetime64[us]") if "time_unit" in kept else values
             if values.dtype.kind == "i":
-                values = values.astype(np.int32 if name.endswith(COLUMN_NUMBERS) else np.int64)
+                short = name.endswith(SHORT) or (name == "label_bin_count" and values.dtype.itemsize <= 4)
+                values = values.astype(np.int32 if short else np.int64)
         into = coords if kept["role"] == "coordinate" else data
         into[unquote(name.split("_", 1)[1])] = (dims, values, attrs)
     low, difference = (data[f"bin_{k}"] for k in ("min", "max"))
     data["bin_max"] = (low[0], (difference[1] ^ low[1].view(np.int64)).view(np.float64), low[2])
-    return xr.Dataset(data, coords, told)
+    data.pop("bin_low", None)
+    return xr.Dataset(data, coords, told | {"format": FORMAT})
 
 
 def _flush_folder(folder: Path) -> None:
