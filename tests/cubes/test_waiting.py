@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import workbench as wb
-from workbench.cubes import counting, merging, partial, readers, scan
+from workbench.cubes import counting, grouping, merging, partial, readers, scan
 from workbench.cubes.memory import as_table
 
 from .test_forms import assert_same_counts
@@ -93,7 +93,7 @@ def test_workers_elsewhere_send_what_waits(tmp_path) -> None:
 def test_groups_have_the_same_numbers_when_the_axes_grow_long(monkeypatch: pytest.MonkeyPatch) -> None:
     table = many_groups()
     dense = wb.cube(table, by=BY, of=OF)
-    monkeypatch.setattr(counting, "DENSE", 100)
+    monkeypatch.setattr(grouping, "DENSE", 100)
     monkeypatch.setattr("workbench.cubes.memory.PIECE_ROWS", 4_000)
     assert_same_counts(dense, wb.cube(table, by=BY, of=OF, plan=dense))
 

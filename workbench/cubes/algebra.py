@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.cubes import comoments
 from workbench.cubes import partial as p
+from workbench.cubes.grouping import distinct
 from workbench.cubes.labelled import axes_of, columns_of, from_dataset, plans_of, to_dataset
 from workbench.errors import WorkbenchError, nearest
 
@@ -195,8 +196,7 @@ def collapse(cube: xr.Dataset, *dims: str) -> xr.Dataset:
 
 def _merge_alike(part: p.Partial) -> p.Partial:
     if part.codes.shape[1]:
-        keys, back = np.unique(part.codes, axis=0, return_inverse=True)
-        back = back.reshape(-1)
+        keys, back = distinct(list(part.codes.T), [len(labels) for labels in part.labels])
     else:
         keys, back = np.zeros((1, 0), np.int64), np.zeros(part.groups, np.int64)
     size = len(keys)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.cubes.grouping import Groups
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Counter:
     def __init__(self, columns: Sequence[Column], axes: Sequence[Axis]) -> None:
         self.names = [c.name for c in columns if c.asked.co]
         self.axes = tuple(axes)
-        self.index: dict[tuple[Any, ...], int] = {} if axes else {(): 0}
+        self.groups = Groups(len(self.axes))
         self.sums = none(1, len(self.names))
         self.rows = 0
 
@@ -85,7 +86,13 @@ class Counter:
         if not rows.count:
             return
         self.rows += rows.count
-        own, group = self._groups(rows)
+        own, group = np.zeros(1, np.int64), np.zeros(rows.count, np.int64)
+        if self.axes:
+            group, own = self.groups.of([a.encode(rows.column(a.column)) for a in self.axes])
+            more = len(self.groups) - self.sums.shape[1]
+            if more > 0:
+                room = none(max(more, self.sums.shape[1] // 2), len(self.names))
+                self.sums = np.concatenate([self.sums, room], axis=1)
         # short integers are sorted by counting
         order = None if len(own) == 1 else np.argsort(group.astype(np.min_scalar_type(len(own))), kind="stable")
         values = [floats_of(rows.column(name)) for name in self.names]
@@ -102,28 +109,11 @@ class Counter:
             found[:, mine[cuts]] = join(found[:, mine[cuts]], parts)
         self.sums[:, own] = join(self.sums[:, own], found)
 
-    def _groups(self, rows: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The batch's groups as numbers that last, and each row's among them."""
-        if not self.axes:
-            return np.zeros(1, np.int64), np.zeros(rows.count, np.int64)
-        coded = [a.encode(rows.column(a.column)) for a in self.axes]
-        seen, group = _distinct([codes for codes, _ in coded], [len(labels) for _, labels in coded])
-        keys = [_keys(labels) for _, labels in coded]
-        named = [tuple(k[i] for k, i in zip(keys, row, strict=True)) for row in seen.tolist()]
-        own = np.array([self.index.setdefault(name, len(self.index)) for name in named], np.int64)
-        more = len(self.index) - self.sums.shape[1]
-        if more > 0:
-            room = none(max(more, self.sums.shape[1] // 2), len(self.names))
-            self.sums = np.concatenate([self.sums, room], axis=1)
-        return own, group
-
     def table(self, part: Partial) -> np.ndarray:
-        """What was counted, in the order of a partial's groups."""
+        """What was counted; a partial of the same batches has its groups in the same order."""
         if self.rows != int(part.count.sum()):
             raise RuntimeError(f"co-moments saw {self.rows} rows of {int(part.count.sum())}")
-        keys = [_keys(labels) for labels in part.labels]
-        names = [tuple(k[i] for k, i in zip(keys, row, strict=True)) for row in part.codes.tolist()]
-        return self.sums[:, [self.index[name] for name in names]]
+        return self.sums[:, : part.groups]
 
 
 class _Watched:
@@ -158,22 +148,6 @@ def count_pieces(
     part = plain(_Watched(table, counter), pieces, columns, axes, told)
     part.cross = counter.table(part)
     return part
-
-
-def _distinct(codes: Sequence[np.ndarray], sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of codes that occur, in order, and each row's place among them: counted where few can occur, else sorted."""
-    if np.prod(sizes, dtype=float) > max(ROWS, len(codes[0])):
-        seen, group = np.unique(np.stack(codes, 1), axis=0, return_inverse=True)
-        return seen, group.reshape(-1)
-    key = np.ravel_multi_index(codes, sizes)
-    there = np.bincount(key, minlength=int(np.prod(sizes))) > 0
-    return np.stack(np.unravel_index(np.flatnonzero(there), sizes), 1), (np.cumsum(there) - 1)[key]
-
-
-def _keys(labels: np.ndarray) -> list[Any]:
-    """Labels as keys of a dictionary: times as integers, NaN as None."""
-    plain = labels.view(np.int64) if labels.dtype.kind == "M" else labels
-    return [None if isinstance(v, float) and v != v else v for v in plain.tolist()]
 
 
 def counted(columns: Sequence[dict[str, Any]]) -> list[int]:

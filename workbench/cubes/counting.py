@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from workbench.cubes import kernels as k
 from workbench.cubes import partial as p
 from workbench.cubes.axes import Axis
 from workbench.cubes.columns import Values, bitmap, chunks_of, numeric
+from workbench.cubes.grouping import Groups
 from workbench.cubes.measures import Asked
 from workbench.cubes.plan import EMPTY, ROOTS, Plan
 from workbench.cubes.texts import Text, coded, frequent, hash_words, is_dictionary
@@ -24,7 +24,6 @@ NO_INTEGERS = np.zeros(1, np.int64)
 NO_COUNTS = np.zeros((1, 0), np.int64)
 FEW = 1 << 13  # integers of which four tables fit the processor's cache
 FOLD = 1 << 22  # bins of a column that wait to be added
-DENSE = 1 << 22  # groups that have a place each
 WAITING = 3 << 23  # values that wait to be counted
 
 
@@ -140,59 +139,11 @@ class Flat:
         )  # fmt: skip
 
 
-class Groups:
-    """Numbers for groups in the order in which they come; a group is a code on each axis."""
-
-    def __init__(self, axes: int) -> None:
-        self.rows: list[np.ndarray] = [np.zeros((0, axes), np.int64)]
-        self.size = 0
-        self.dense: np.ndarray | None = np.full((0,) * axes, -1, np.int64)  # the number of each group, or -1
-        self.known: dict[tuple[int, ...], int] = {}  # instead of it, where the axes are long
-
-    def __len__(self) -> int:
-        return self.size
-
-    def numbers(self, codes: list[np.ndarray]) -> np.ndarray:
-        """The numbers of some groups, none of them twice; ``codes`` has an array an axis."""
-        if self.dense is not None and len(codes[0]):
-            shape = tuple(
-                have if need <= have else max(need, 2 * have)
-                for have, need in zip(self.dense.shape, (int(c.max()) + 1 for c in codes), strict=True)
-            )
-            if math.prod(shape) > DENSE:
-                self.known = {tuple(row): i for i, row in enumerate(self.codes().tolist())}
-                self.dense = None
-            elif shape != self.dense.shape:
-                larger = np.full(shape, -1, np.int64)
-                larger[tuple(map(slice, self.dense.shape))] = self.dense
-                self.dense = larger
-        if self.dense is not None:
-            found = self.dense[tuple(codes)]
-            new = np.flatnonzero(found < 0)
-            found[new] = np.arange(self.size, self.size + len(new))
-            self.dense[tuple(c[new] for c in codes)] = found[new]
-        else:
-            before = self.size
-            rows = np.stack(codes, axis=1).tolist()
-            found = np.array([self.known.setdefault(tuple(r), len(self.known)) for r in rows], np.int64)
-            new = np.flatnonzero(found >= before)
-        self.rows.append(np.stack([c[new] for c in codes], axis=1))
-        self.size += len(new)
-        return found
-
-    def codes(self) -> np.ndarray:
-        """The code of each group on each axis, int64 of shape (groups, axes)."""
-        self.rows = [np.concatenate(self.rows)]
-        return self.rows[0]
-
-
 class Grouped:
     """Counts over axes: groups as they come; a batch is put in order of its groups, and each counted on its own."""
 
     def __init__(self, columns: tuple[Column, ...], axes: int) -> None:
         self.columns = columns
-        self.axes: list[dict] = [{} for _ in range(axes)]
-        self.types: list[Any] = [None] * axes
         self.groups = Groups(axes)
         n = len(columns)
         self.count = np.zeros(0, np.int64)
@@ -208,7 +159,8 @@ class Grouped:
         self.waiting = [p.Waiting(c.plan) for c in columns]
 
     def add(self, rows: Any, encoded: list[tuple[np.ndarray, np.ndarray]], told: Any = None) -> None:
-        local, groups = self._groups(encoded)
+        local, groups = self.groups.of(encoded)
+        self._grow(len(self.groups))
         self.count[groups] += np.bincount(local, minlength=len(groups))
         for i, c in enumerate(self.columns):
             if told is not None:
@@ -229,45 +181,6 @@ class Grouped:
                 else:
                     for v in numeric(part):
                         self._numbers(i, c, v, codes, groups)
-
-    def _groups(self, encoded: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-        """Each row's group within this batch, and the batch's groups as numbers that last."""
-        sizes = [max(1, len(labels)) for _, labels in encoded]
-        total = math.prod(sizes)
-        rows = len(encoded[0][0])
-        if total <= 4 * rows + 1024:
-            local = encoded[0][0].copy()
-            for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
-                local *= size
-                local += codes
-            seen = np.flatnonzero(np.bincount(local, minlength=total))
-            back = np.zeros(total, np.int64)
-            back[seen] = np.arange(len(seen))
-            k.renumber(local, back)
-            parts = list(np.unravel_index(seen, sizes))
-        else:
-            local, known = encoded[0][0], sizes[0]
-            for (codes, _), size in zip(encoded[1:], sizes[1:], strict=True):
-                if known * size >= 2**62:
-                    local = np.unique(local, return_inverse=True)[1]
-                    known = rows
-                local, known = local * size + codes, known * size
-            first, local = np.unique(local, return_index=True, return_inverse=True)[1:]
-            parts = [codes[first] for codes, _ in encoded]
-        own = []
-        for a in reversed(range(len(encoded))):
-            labels = encoded[a][1]
-            self.types[a] = labels.dtype
-            index = self.axes[a]
-            plain = labels.view(np.int64) if labels.dtype.kind == "M" else labels
-            code = parts[a]
-            used = np.unique(code)
-            mine = np.zeros(sizes[a], np.int64)
-            mine[used] = [index.setdefault(_hashable(v), len(index)) for v in plain[used].tolist()]
-            own.append(mine[code])
-        groups = self.groups.numbers(own[::-1])
-        self._grow(len(self.groups))
-        return local, groups
 
     def _grow(self, size: int) -> None:
         more = size - len(self.count)
@@ -386,21 +299,10 @@ class Grouped:
             tops.append(p.trim_tops(self.texts[i].table(), self.lost[i], self.bound[i]))
             found = self.registers[i]
             registers.append(p.join_registers(_concat(found)) if found else p.empty(p.REGISTER_TYPES))
-        labels = []
-        for index, kind in zip(self.axes, self.types, strict=True):
-            if kind is not None and kind.kind == "M":
-                labels.append(np.array(list(index), np.int64).view(kind))
-            elif kind is not None and kind.kind == "f":
-                labels.append(np.array([np.nan if v is None else v for v in index]))
-            else:
-                text = np.empty(len(index), dtype=object)
-                text[:] = list(index)
-                labels.append(text)
-        codes = self.groups.codes()
         return p.Partial(
-            tuple(labels), codes, self.count[:n], self.moments[:, :n], p.carried(self.whole[:, :n]), self.lost[:, :n],
-            self.bound[:, :n], bins, tops, registers, loose=loose if any(loose) else [],
-            waiting=self.waiting if any(w.size for w in self.waiting) else [],
+            self.groups.labels(), self.groups.codes(), self.count[:n], self.moments[:, :n],
+            p.carried(self.whole[:, :n]), self.lost[:, :n], self.bound[:, :n], bins, tops, registers,
+            loose=loose if any(loose) else [], waiting=self.waiting if any(w.size for w in self.waiting) else [],
         )  # fmt: skip
 
 
@@ -522,7 +424,3 @@ def _mask(v: Values) -> np.ndarray:
     from workbench.cubes.columns import valid_mask
 
     return valid_mask(v)
-
-
-def _hashable(v: Any) -> Any:
-    return None if isinstance(v, float) and v != v else v

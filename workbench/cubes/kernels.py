@@ -431,13 +431,6 @@ def partition(values, valid, offset, nulls, codes, starts, out, missing):
 
 
 @njit(nogil=True, cache=True)
-def renumber(codes, names):
-    """``names[code]`` in the place of each code: no second array as long as the rows."""
-    for i in range(len(codes)):
-        codes[i] = names[np.uint64(codes[i])]
-
-
-@njit(nogil=True, cache=True)
 def spread(values, starts, groups, at, out):
     """Put values that lie side by side by group where those of their groups go on (``at``)."""
     for i in range(len(groups)):

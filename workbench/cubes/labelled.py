@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.cubes import comoments
 from workbench.cubes import partial as p
+from workbench.cubes.grouping import renumbered
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -171,11 +172,7 @@ def _in_order(dim: str, t: p.Ragged, flat: np.ndarray, spent: bool) -> p.Ragged:
     group = t["group"].astype(RAGGED[dim]["group"], copy=False)
     flat = flat.astype(group.dtype, copy=False)
     if not every:
-        # of many bins a second array is dear: a page that was never touched costs more than all that is done with it
-        group = group if spent else group.copy()
-        for start in range(0, len(group), p.MANY):  # in parts: numpy's index is a copy in its own type
-            part = group[start : start + p.MANY]
-            part[:] = flat[part]
+        group = renumbered(group if spent else group.copy(), flat)
     if np.any(group[1:] < group[:-1]):
         order = np.argsort(group, kind="stable")
         return {key: group[order] if key == "group" else one[order] for key, one in t.items()}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.cubes.grouping import distinct
 from workbench.cubes.plan import ordered
 
 if TYPE_CHECKING:
@@ -154,11 +155,10 @@ def join(parts: Sequence[Partial]) -> Partial:
         merged = unique_labels(np.concatenate([p.labels[a] for p in parts]))
         labels.append(merged)
         remaps.append([positions(p.labels[a], merged) for p in parts])
-    there = [
-        np.stack([remaps[a][k][p.codes[:, a]] for a in range(axes)], axis=1) if axes else p.codes
-        for k, p in enumerate(parts)
-    ]
-    codes, back = _unique_rows(np.concatenate(there), [len(x) for x in labels])
+    there = [[remaps[a][k][p.codes[:, a]] for a in range(axes)] for k, p in enumerate(parts)]
+    codes, back = np.zeros((1, 0), np.int64), np.zeros(len(parts), np.int64)
+    if axes:
+        codes, back = distinct([np.concatenate(own) for own in zip(*there, strict=True)], [len(x) for x in labels])
     where = np.split(back, np.cumsum([p.groups for p in parts])[:-1])
     groups = len(codes)
     count = np.zeros(groups, np.int64)
@@ -258,23 +258,6 @@ def _join_cross(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: i
     for cross, at in found:
         out[:, at] = comoments.join(out[:, at], cross)
     return out
-
-
-def _unique_rows(rows: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of codes in order, and each row's place among them."""
-    if not sizes:
-        return np.zeros((1, 0), np.int64), np.zeros(len(rows), np.int64)
-    if np.prod(sizes, dtype=float) > 2.0**62:  # more than one integer can number
-        codes, back = np.unique(rows, axis=0, return_inverse=True)
-        return codes, back.reshape(-1)
-    key = rows[:, 0]
-    for a in range(1, len(sizes)):
-        key = key * sizes[a] + rows[:, a]
-    keys, back = np.unique(key, return_inverse=True)
-    codes = np.empty((len(keys), len(sizes)), np.int64)
-    for a in reversed(range(len(sizes))):
-        keys, codes[:, a] = np.divmod(keys, max(1, sizes[a]))
-    return codes, back
 
 
 def unique_labels(labels: np.ndarray) -> np.ndarray:
@@ -418,7 +401,9 @@ def join_tops(t: Ragged) -> Ragged:
     values, back = factorize(t["value"])
     key = t["group"] * len(values) + back
     unique, at = np.unique(key, return_inverse=True)
-    return {"group": unique // len(values), "value": values[unique % len(values)], "count": _add_at(at, t["count"])}
+    count = np.zeros(len(unique), np.int64)
+    np.add.at(count, at, t["count"])
+    return {"group": unique // len(values), "value": values[unique % len(values)], "count": count}
 
 
 def factorize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -426,12 +411,6 @@ def factorize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     unique = np.array(sorted(set(values.tolist())), dtype=object)
     index = {v: i for i, v in enumerate(unique.tolist())}
     return unique, np.fromiter((index[v] for v in values.tolist()), np.int64, len(values))
-
-
-def _add_at(at: np.ndarray, count: np.ndarray) -> np.ndarray:
-    out = np.zeros(int(at.max()) + 1 if len(at) else 0, np.int64)
-    np.add.at(out, at, count)
-    return out
 
 
 def join_registers(t: Ragged) -> Ragged:
@@ -455,7 +434,8 @@ def trim_tops(t: Ragged, lost: np.ndarray, bound: np.ndarray) -> Ragged:
     many = np.bincount(t["group"], minlength=len(lost)) > TOP_LIMIT if len(t["group"]) else np.zeros(0, bool)
     if not many.any():
         return t
-    order = np.lexsort((t["value"], -t["count"], t["group"])) if len(t["value"]) < 50_000 else _by_count(t)
+    tied = (t["value"],) if len(t["value"]) < 50_000 else ()
+    order = np.lexsort((*tied, -t["count"], t["group"]))
     t = {k: v[order] for k, v in t.items()}
     start = np.searchsorted(t["group"], np.arange(len(lost)))
     place = np.arange(len(t["group"])) - start[t["group"]]
@@ -465,7 +445,3 @@ def trim_tops(t: Ragged, lost: np.ndarray, bound: np.ndarray) -> Ragged:
     np.maximum.at(most, t["group"][drop], t["count"][drop])
     bound += most
     return {k: v[~drop] for k, v in t.items()}
-
-
-def _by_count(t: Ragged) -> np.ndarray:
-    return np.lexsort((-t["count"], t["group"]))
