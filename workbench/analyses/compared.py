@@ -19,7 +19,7 @@ from workbench.analyses import distances as far
 from workbench.analyses import significance as tests
 from workbench.analyses.intervals import excess_interval, standard_error
 from workbench.analyses.pairs import Pair, edges_of_numbers, edges_of_text, frequent, nothing, paired, pooled
-from workbench.analyses.parts import OTHER, SEGMENT, WINDOW, by_segment, kind_of, levels, window_labels
+from workbench.analyses.parts import OTHER, WINDOW, kind_of, levels, stacked, window_labels
 from workbench.analyses.shares import share_noise, share_p
 from workbench.errors import WorkbenchError
 
@@ -65,12 +65,12 @@ def compare(
     if levels(reference) != levels(current):
         raise WorkbenchError(f"the two cubes have different segments: {levels(reference)[1:]}, {levels(current)[1:]}")
     other_tools.tool(compat)
-    before = {key: by_segment(reference, key)[0].sum(WINDOW) for key in ("count", *EXTRA)}
-    after = {key: by_segment(current, key)[0] for key in ("count", *EXTRA)}
-    known, names = list(before["count"][SEGMENT].values), list(after["count"][SEGMENT].values)
+    before = {key: stacked(reference, key)[0].sum(1) for key in ("count", *EXTRA)}
+    after = {key: stacked(current, key)[0] for key in ("count", *EXTRA)}
+    known, names = (stacked(cube, "count")[1] for cube in (reference, current))
     here = [one for one in names if one in known]
     labels = [*window_labels(current), ""] if WINDOW in current.dims else [""]
-    rows = _with_total(after["count"].values, len(labels))
+    rows = _with_total(after["count"], len(labels))
     told: list[dict[str, Any]] = []
     ours, theirs = ([str(column) for column in cube["column"].values] for cube in (current, reference))
     if not set(ours) & set(theirs):
@@ -79,11 +79,12 @@ def compare(
         )
     shared = [column for column in ours if column in theirs]
     share: dict[str, Any] = {}  # of all columns and segments at once
-    total, now = before["count"].sel({SEGMENT: here}).values[:, None, None], rows[[names.index(one) for one in here]]
+    then, since = ([side.index(one) for one in here] for side in (known, names))
+    total, now = before["count"][then][:, None, None], rows[since]
     for extra in EXTRA:
-        k, part = (one[extra].sel({SEGMENT: here, "column": shared}) for one in (before, after))
-        part = _with_total(part.transpose(SEGMENT, "column", WINDOW).values, len(labels))
-        share |= changed(extra, k.transpose(SEGMENT, "column").values[..., None], total, part, now[:, None])
+        k = before[extra][np.ix_(then, [theirs.index(column) for column in shared])]
+        part = after[extra][since][:, :, [ours.index(column) for column in shared]].swapaxes(1, 2)
+        share |= changed(extra, k[..., None], total, _with_total(part, len(labels)), now[:, None])
     for column in [*ours, *(column for column in theirs if column not in ours)]:
         both = column in ours and column in theirs
         pair = paired(reference, current, column) if both else None
@@ -91,7 +92,7 @@ def compare(
         for place, segment in enumerate(names):
             if segment not in known or (not both and segment):
                 continue
-            there = float(before["count"].values[known.index(segment)])
+            there = float(before["count"][known.index(segment)])
             one = {"window": labels, "segment": segment, "column": column,
                    "kind": pair.kind if pair else kind_of(reference if column in theirs else current, column),
                    "rows_reference": there, "rows_current": rows[place]}  # fmt: skip

@@ -80,20 +80,34 @@ def levels(cube: xr.Dataset, *, full: bool = False) -> list[tuple[str, ...]]:
     return [*cuts, tuple(dims)] if full and len(dims) > 1 else cuts
 
 
-def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
-    """The counts `name` ("count", "missing", ...) of every segment, stacked on dims (segment, window, ...); the names."""
-    dims, stacked, labels = segment_axes(cube), [], []
+def stacked(cube: xr.Dataset, name: str) -> tuple[npt.NDArray[Any], list[str]]:
+    """The counts `name` ("count", "missing", ...) of every segment: an array (segment, window, ...), and the segments' names.
+
+    A cube without windows has one.
+    """
+    kept = cube.variables[name]
+    segments, parts, labels = segment_axes(cube), [], []
     for cut in levels(cube):
-        array = cube[name].sum([dim for dim in dims if dim not in cut])
-        if WINDOW not in array.dims:
-            array = array.expand_dims({WINDOW: [np.datetime64("NaT", "us")]})
-        rest = [WINDOW, *(str(dim) for dim in array.dims if dim not in (*cut, WINDOW))]
-        here = [segment_name(cut, one) for one in product(*(array[dim].values for dim in cut))]
-        flat = array.transpose(*cut, *rest).values.reshape(len(here), *(array.sizes[dim] for dim in rest))
-        coords = {dim: array[dim] for dim in rest if dim in array.coords}
-        stacked.append(xr.DataArray(flat, dims=[SEGMENT, *rest], coords={SEGMENT: here, **coords}))
+        dims = [str(dim) for dim in kept.dims]
+        gone = tuple(dims.index(dim) for dim in segments if dim not in cut)
+        counts, dims = kept.values.sum(gone), [dim for place, dim in enumerate(dims) if place not in gone]
+        if WINDOW not in dims:
+            counts, dims = counts[None], [WINDOW, *dims]
+        order = [*cut, WINDOW, *(dim for dim in dims if dim not in (*cut, WINDOW))]
+        counts = counts.transpose([dims.index(dim) for dim in order])
+        here = [segment_name(cut, one) for one in product(*(cube[dim].values for dim in cut))]
+        parts.append(counts.reshape(len(here), *counts.shape[len(cut) :]))
         labels += here
-    return xr.concat(stacked, dim=SEGMENT), labels
+    return np.concatenate(parts), labels
+
+
+def by_segment(cube: xr.Dataset, name: str) -> tuple[xr.DataArray, list[str]]:
+    """What `stacked` gives, on dims (segment, window, ...); the segments' names."""
+    counts, labels = stacked(cube, name)
+    rest = [str(dim) for dim in cube.variables[name].dims if dim not in (WINDOW, *segment_axes(cube))]
+    windows = cube[WINDOW] if WINDOW in cube.dims else [np.datetime64("NaT", "us")]
+    coords = {SEGMENT: labels, WINDOW: windows, **{dim: cube[dim] for dim in rest if dim in cube.coords}}
+    return xr.DataArray(counts, coords, [SEGMENT, WINDOW, *rest]), labels
 
 
 def tables(cube: xr.Dataset, limit: int = 20) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -69,28 +69,27 @@ class Plan:
         root[cell[is_root]] = np.flatnonzero(is_root)
         child = np.full(total, -1, np.int32)
         child[parent[~is_root]] = np.flatnonzero(~is_root)
+        holder = np.searchsorted(base, parent, side="right") - 1  # the node of the bin that a node refines
         plain = n.copy()  # bins that need no second look: none in a node that has children
-        plain[np.searchsorted(base, parent[~is_root], side="right") - 1] = 0
+        plain[holder[~is_root]] = 0
         table = np.zeros((count + ROOTS, 6), np.int64)
         table[:count] = np.stack([shift, low, n, base, rest, plain], axis=1)
 
         where = np.zeros(total, np.int64)  # raw bits of each bin's first float
-        width = np.zeros(total, np.int64)
+        width = np.full(total, MANTISSA_BITS)
         where[:ROOTS] = _top(np.arange(ROOTS, dtype=np.int64))
-        width[:ROOTS] = MANTISSA_BITS
-        top = np.zeros(count, np.int64)
-        top[is_root] = _top(cell[is_root])
-        d = np.arange(52, dtype=np.int64)
-        for k in range(count):
-            if cell[k] < 0:
-                top[k] = where[parent[k]] & ~np.int64(MANTISSA)
-            at, steps, s = int(base[k]), int(n[k]), int(shift[k])
-            where[at : at + steps] = top[k] | ((low[k] + np.arange(steps)) << s)
-            width[at : at + steps] = s
-            first, last = np.int64(int(low[k]) << s), np.int64(((int(low[k]) + steps) << s) - 1)
-            where[at + steps : at + steps + 52] = top[k] | (((first >> d) ^ 1) << d)
-            where[at + steps + 52 : at + steps + 104] = top[k] | (((last >> d) | 1) << d)
-            width[at + steps : at + steps + 104] = np.concatenate([d, d])
+        top = _top(cell)
+        for k in np.flatnonzero(~is_root).tolist():
+            top[k] = top[holder[k]]
+        of = np.repeat(np.arange(count), sizes)
+        width[ROOTS:] = shift[of]
+        where[ROOTS:] = (low - base)[of] + np.arange(ROOTS, total) << width[ROOTS:]
+        d = np.arange(MANTISSA_BITS)
+        first, last = (low << shift)[:, None], ((low + n << shift) - 1)[:, None]
+        at = rest[:, None] + np.arange(REST)
+        where[at] = np.hstack([(first >> d ^ 1) << d, (last >> d | 1) << d])
+        width[at] = np.tile(d, 2)
+        where[ROOTS:] |= top[of]
         key = ordered(where)
         # a block of negative floats runs downwards: its first ordered key is that of its last float
         key = np.where(where < 0, key & ~((np.int64(1) << width) - 1), key)
