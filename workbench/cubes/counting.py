@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,22 @@ class Flat:
         if c.asked.p and len(seen):
             hashes = np.empty(len(seen) + 1, np.uint64)
             k.raise_registers(first + seen, len(seen), self.registers[i], c.asked.p, hashes, np.uint64(0))
+
+    def take(self, other: Flat) -> None:
+        """Add what another has counted of the same columns: where bins are dense, that is a tenth of adding partials."""
+        self.count += other.count
+        self.moments, self.whole = p.join_moments(self.moments, other.moments), p.join_whole(self.whole, other.whole)
+        self.lost += other.lost
+        self.bound += other.bound
+        for i, (own, more) in enumerate(zip(self.cells, other.cells, strict=True)):
+            own.view(np.int64)[:, 0] += more.view(np.int64)[:, 0]
+            np.minimum(own[:, 1], more[:, 1], out=own[:, 1])
+            np.maximum(own[:, 2], more[:, 2], out=own[:, 2])
+            self.alone[i][0][:] += other.alone[i][0]
+            np.maximum(self.registers[i], other.registers[i], out=self.registers[i])
+            table = other.texts[i].table()
+            self.texts[i].add(table["group"], table["value"].tolist(), np.arange(len(table["value"])), table["count"])
+            self.texts[i].shrink(self.lost[i], self.bound[i])
 
     def partial(self) -> p.Partial:
         bins, tops, registers = [], [], []
@@ -325,16 +341,34 @@ def count_pieces(
         from workbench.cubes.arrays import count_arrays
 
         return count_arrays(table, pieces, columns, axes, told, cupy)
-    counted = Grouped(columns, len(axes)) if axes else Flat(columns)
+    return counted(table, pieces, columns, axes, told).partial()
+
+
+def counted(
+    table: Any,
+    pieces: Iterable[Any],
+    columns: tuple[Column, ...],
+    axes: tuple[Axis, ...],
+    told: Callable[[Any, int], None] | None = None,
+) -> Flat | Grouped:
+    """What ``count_pieces`` counts on a processor, as it is counted."""
+    out = Grouped(columns, len(axes)) if axes else Flat(columns)
     for piece in pieces:
         seen = 0
         for rows in table.batches(piece):
             if rows.count:
-                counted.add(rows, [a.encode(rows.column(a.column)) for a in axes], told)
+                out.add(rows, [a.encode(rows.column(a.column)) for a in axes], told)
             seen += rows.count
         if told is not None:
             told(piece, seen)
-    return counted.partial()
+    return out
+
+
+def taken(parts: Sequence[Flat]) -> Flat:
+    """The first of some with what the others have counted, which are spent."""
+    for other in parts[1:]:
+        parts[0].take(other)
+    return parts[0]
 
 
 def scratch(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
