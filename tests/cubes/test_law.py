@@ -277,6 +277,26 @@ def test_many_texts_stay_few_and_say_how_short_they_are():
     assert abs(wb.distinct(total).item() - 20_001) < 3 * 0.0082 * 20_001
 
 
+def test_counts_of_threads_add_as_their_partials_do(same):
+    from workbench.cubes.counting import count_pieces, counted, taken
+    from workbench.cubes.memory import as_table
+    from workbench.cubes.partial import join
+    from workbench.cubes.scan import finished, plan_columns
+
+    rows = {
+        "x": [0.5, None, float("inf"), -7.25, 1e9] * 900,
+        "i": list(range(4500)),
+        "s": [f"r{i // 2}" for i in range(4500)],
+    }
+    whole = as_table(pa.table(rows | {"s": [*rows["s"][:4499], "often"]}))
+    many = as_table(pa.table({**rows, "s": [f"t{i}" for i in range(4500)]}))
+    columns = plan_columns(whole, (), None, None)
+    for tables in ([whole], [whole, whole], [whole, many, whole]):
+        parts = [(t, t.pieces(), columns, ()) for t in tables]
+        joined, added = join([count_pieces(*one) for one in parts]), taken([counted(*one) for one in parts]).partial()
+        same(finished(added, whole, columns, ()), finished(joined, whole, columns, ()))
+
+
 def test_partials_of_very_many_axes_join():
     from workbench.cubes import partial as p
 

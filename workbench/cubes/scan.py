@@ -200,7 +200,7 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
     from workbench.cubes import partial as p
     from workbench.cubes.counting import count_pieces, counted, taken
 
-    alone = crew is not None and crew.local and not axes  # in this process, one cell: what is counted is added as it lies
+    alone = crew is not None and crew.local and not axes  # then what is counted is added as it lies
     if any(c.asked.co for c in columns):
         from workbench.cubes.comoments import count_pieces
 
