@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -226,14 +227,23 @@ def _crowds(m: np.ndarray, node: Node, limit: float) -> list[np.ndarray]:
     if len(m) <= limit:
         return []
     off = (m >> shift) - low
-    count = np.bincount(off, minlength=n)
-    if not (count > limit).any():
+    many = np.bincount(off, minlength=n) > limit
+    if not many.any():
         return []
+    m = m[many[off]]
+    off = (m >> shift) - low
     some = np.empty(n, np.int64)
     some[off] = m  # any one value of each bin
-    alike = np.bincount(off[m == some[off]], minlength=n)
-    many = np.sort(m[((count > limit) & (alike < count))[off]])
-    return [part for part in np.split(many, np.flatnonzero(np.diff(many >> shift)) + 1) if len(part)]
+    many[:] = False
+    many[off[m != some[off]]] = True
+    m = np.sort(m[many[off]])
+    return _cut(m, m >> shift) if len(m) else []
+
+
+def _cut(m: np.ndarray, by: np.ndarray) -> list[np.ndarray]:
+    """The runs of an array in which another one stays the same."""
+    ends = [0, *(np.flatnonzero(by[1:] != by[:-1]) + 1).tolist(), len(m)]
+    return [m[a:b] for a, b in pairwise(ends)]
 
 
 def _top(cell: np.ndarray) -> np.ndarray:
@@ -246,9 +256,8 @@ def _cells(values: np.ndarray) -> list[tuple[int, np.ndarray]]:
     bits = values.view(np.int64)
     cell = ((bits >> MANTISSA_BITS) & 0xFFF).astype(np.uint16)
     order = np.argsort(cell ^ 0x800, kind="stable")  # short integers are sorted by counting
-    bits = bits[order]
-    cuts = np.flatnonzero(np.diff(bits >> MANTISSA_BITS)) + 1
-    return [(int((part[0] >> MANTISSA_BITS) & 0xFFF), part & MANTISSA) for part in np.split(bits, cuts)]
+    parts = _cut(bits[order], cell[order])
+    return [(int((part[0] >> MANTISSA_BITS) & 0xFFF), part & MANTISSA) for part in parts]
 
 
 def _span(cell: int, m: np.ndarray, shift: int, *, exponent_only: bool) -> Node:
