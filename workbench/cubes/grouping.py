@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,15 +52,17 @@ def renumbered(codes: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 def keys_of(labels: np.ndarray) -> list[Any]:
     """Labels as keys of a dictionary: times as integers, NaN as None."""
-    plain = labels.view(np.int64) if labels.dtype.kind == "M" else labels
-    return [None if isinstance(v, float) and v != v else v for v in plain.tolist()]
+    if labels.dtype.kind == "f":
+        return [None if v != v else v for v in labels.tolist()]
+    return (labels.view(np.int64) if labels.dtype.kind == "M" else labels).tolist()
 
 
 class Groups:
     """Numbers for groups in the order in which they come; a group is a label on each axis."""
 
     def __init__(self, axes: int) -> None:
-        self.index: list[dict[Any, int]] = [{} for _ in range(axes)]  # the code of each label, axis by axis
+        # the code of each label, axis by axis: one that is not there gets the next
+        self.index: list[dict[Any, int]] = [defaultdict(itertools.count().__next__) for _ in range(axes)]
         self.types: list[np.dtype | None] = [None] * axes
         self.rows: list[np.ndarray] = [np.zeros((0, axes), np.int64)]
         self.size = 0
@@ -76,9 +80,10 @@ class Groups:
         seen, local = distinct([codes for codes, _ in encoded], [max(1, len(labels)) for _, labels in encoded])
         for a, (_, labels) in enumerate(encoded):
             self.types[a], index = labels.dtype, self.index[a]
-            used, place = np.unique(seen[:, a], return_inverse=True)
-            own = [index.setdefault(key, len(index)) for key in keys_of(labels[used])]
-            seen[:, a] = np.array(own, np.int64)[place]
+            there = np.bincount(seen[:, a], minlength=len(labels)) > 0
+            own = np.zeros(len(labels), np.int64)
+            own[there] = np.fromiter(map(index.__getitem__, keys_of(labels[there])), np.int64)
+            seen[:, a] = own[seen[:, a]]
         return local, self._numbers(seen)
 
     def _numbers(self, rows: np.ndarray) -> np.ndarray:

@@ -152,9 +152,9 @@ def join(parts: Sequence[Partial]) -> Partial:
     columns = len(parts[0].moments)
     labels, remaps = [], []
     for a in range(axes):
-        merged = unique_labels(np.concatenate([p.labels[a] for p in parts]))
+        merged, place = unique_labels(np.concatenate([p.labels[a] for p in parts]))
         labels.append(merged)
-        remaps.append([positions(p.labels[a], merged) for p in parts])
+        remaps.append(np.split(place, np.cumsum([len(p.labels[a]) for p in parts])[:-1]))
     there = [[remaps[a][k][p.codes[:, a]] for a in range(axes)] for k, p in enumerate(parts)]
     codes, back = np.zeros((1, 0), np.int64), np.zeros(len(parts), np.int64)
     if axes:
@@ -235,7 +235,7 @@ def _ordered(part: Partial) -> bool:
         return False
     if not part.labels:
         return True
-    if not part.groups or any(len(x) != len(unique_labels(x)) or np.any(x != unique_labels(x)) for x in part.labels):
+    if not part.groups or not all(map(_ascending, part.labels)):
         return False
     key, sizes = part.codes[:, 0], [len(x) for x in part.labels]
     if np.prod(sizes, dtype=float) > 2.0**62:
@@ -244,8 +244,14 @@ def _ordered(part: Partial) -> bool:
         key = key * sizes[a] + part.codes[:, a]
     # groups in order, none twice, and no label without one
     return bool(np.all(key[1:] > key[:-1])) and all(
-        len(np.unique(part.codes[:, a])) == size for a, size in enumerate(sizes)
+        np.bincount(part.codes[:, a], minlength=size).all() for a, size in enumerate(sizes)
     )
+
+
+def _ascending(labels: np.ndarray) -> bool:
+    """Whether labels are in order, none twice, with the missing one (NaN, NaT) last."""
+    known = labels[:-1] if len(labels) and labels[-1] != labels[-1] else labels
+    return bool(np.all(known[:-1] < known[1:]))
 
 
 def _join_cross(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: int) -> np.ndarray | None:
@@ -260,24 +266,12 @@ def _join_cross(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: i
     return out
 
 
-def unique_labels(labels: np.ndarray) -> np.ndarray:
-    """Distinct labels in order; the missing one (NaN, NaT) last, "(missing)" in its place in the alphabet."""
-    if labels.dtype == object:
-        return np.array(sorted(set(labels.tolist())), dtype=object)
-    return np.unique(labels)
-
-
-def positions(labels: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Where each label stands in ``among``."""
-    if labels.dtype == object:
-        index = {v: i for i, v in enumerate(among.tolist())}
-        return np.array([index[v] for v in labels.tolist()], np.int64).reshape(-1)
-    if labels.dtype.kind == "f":
-        at = np.searchsorted(among, labels)
-        return np.where(np.isnan(labels), len(among) - 1, at)
-    if labels.dtype.kind == "M":
-        return np.where(np.isnat(labels), len(among) - 1, np.searchsorted(among, labels))
-    return np.searchsorted(among, labels)
+def unique_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct labels in order and each one's place among them; the missing one (NaN, NaT) last, "(missing)" in its place
+    in the alphabet."""
+    if labels.dtype != object:
+        return np.unique(labels, return_inverse=True)
+    return factorize(labels)
 
 
 def stack(tables: Sequence[Ragged], where: Sequence[np.ndarray]) -> Ragged:
@@ -409,8 +403,8 @@ def join_tops(t: Ragged) -> Ragged:
 def factorize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct texts in order and each one's position."""
     unique = np.array(sorted(set(values.tolist())), dtype=object)
-    index = {v: i for i, v in enumerate(unique.tolist())}
-    return unique, np.fromiter((index[v] for v in values.tolist()), np.int64, len(values))
+    index = dict(zip(unique.tolist(), range(len(unique)), strict=True))
+    return unique, np.fromiter(map(index.__getitem__, values.tolist()), np.int64, len(values))
 
 
 def join_registers(t: Ragged) -> Ragged:
