@@ -278,7 +278,8 @@ def _as_text(values: pa.Array) -> pa.Array:
 
     if pa.types.is_floating(values.type):
         plain = values.to_numpy(zero_copy_only=False)  # keeps float32, whose shortest text is shorter
-        return pa.array([None if v is None else short_text(x) for v, x in zip(values.to_pylist(), plain, strict=True)])
+        texts = [None if v is None else short_text(x) for v, x in zip(values.to_pylist(), plain, strict=True)]
+        return pa.array(texts, pa.string())
     return values.cast(pa.string())
 
 

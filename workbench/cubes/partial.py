@@ -231,7 +231,7 @@ def _join_bins(parts: Sequence[Partial], where: Sequence[np.ndarray], groups: in
 
 def _ordered(part: Partial) -> bool:
     """Whether labels and groups are in order, as those of a sum are."""
-    if part.loose or part.waiting:
+    if part.loose:
         return False
     if not part.labels:
         return True
@@ -401,10 +401,15 @@ def join_tops(t: Ragged) -> Ragged:
 
 
 def factorize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct texts in order and each one's position."""
-    unique = np.array(sorted(set(values.tolist())), dtype=object)
-    index = dict(zip(unique.tolist(), range(len(unique)), strict=True))
-    return unique, np.fromiter(map(index.__getitem__, values.tolist()), np.int64, len(values))
+    """Distinct texts in order and each one's position. Arrow's order, by UTF-8 bytes, is that of the characters."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    coded = pa.array(values, pa.large_string()).dictionary_encode()
+    order = pc.sort_indices(coded.dictionary)
+    place = np.empty(len(order), np.int64)
+    place[order.to_numpy()] = np.arange(len(order))
+    return coded.dictionary.take(order).to_numpy(zero_copy_only=False), place[coded.indices.to_numpy()]
 
 
 def join_registers(t: Ragged) -> Ragged:
