@@ -185,8 +185,9 @@ def _stored(path: Path) -> tuple[dict[str, tuple[np.ndarray, dict[str, Any]]], d
         return {k: v[0] if isinstance(v, np.ndarray) and v.shape == (1,) else v for k, v in plain.items()}
 
     with h5py.File(path, "r") as f:
-        ours = [k for k in f if "role" in f[k].attrs]  # the others are dimensions
-        return {k: (np.asarray(f[k][()]), attributes(f[k])) for k in ours}, attributes(f)
+        every = [(name, one, attributes(one)) for name, one in f.items()]
+        ours = {name: (one[()], told) for name, one, told in every if "role" in told}  # the others are dimensions
+        return ours, attributes(f)
 
 
 def _decoded(stored: dict[str, tuple[np.ndarray, dict[str, Any]]], told: dict[str, Any]) -> xr.Dataset:
