@@ -317,3 +317,18 @@ def test_partials_of_very_many_axes_join():
 def test_a_float_raises_one_register_of_its_own():
     for x in (2.0**52, 2.0**52 + 1):
         assert wb.cube(pa.table({"x": [x]})).sizes["registers"] == 1
+
+
+@pytest.mark.parametrize("other", [pa.array(["u", None]), pa.array([1.5, None]), pa.array([True, None])], ids=str)
+def test_a_column_without_values_adds_to_one_of_any_kind(other: pa.Array) -> None:
+    full = wb.cube(pa.table({"k": ["a", "b"], "x": other}), by="k")
+    for kind in (pa.null(), pa.string(), pa.float32(), pa.timestamp("us")):
+        empty = wb.cube(pa.table({"k": ["b", "c"], "x": pa.nulls(2, kind)}), by="k")
+        whole = wb.cube(
+            pa.table({"k": ["a", "b", "b", "c"], "x": pa.chunked_array([other, pa.nulls(2, other.type)])}), by="k"
+        )
+        for summed in (wb.add(full, empty), wb.add(empty, full), wb.add(empty, wb.add(empty, full))):
+            assert summed["kind"].values.tolist() == whole["kind"].values.tolist()
+        for name in whole.variables:
+            for summed in (wb.add(full, empty), wb.add(empty, full)):
+                np.testing.assert_array_equal(summed[name].values, whole[name].values, err_msg=str(name))

@@ -1,7 +1,9 @@
 """Opening: addresses, and every mistake answered by a sentence that names it."""
 
 import importlib.util
+import os
 import re
+from functools import partial
 
 import fsspec
 import pyarrow as pa
@@ -191,3 +193,37 @@ def test_a_remote_file_that_changed_is_named(memory):
 def test_a_truncated_remote_file_is_named(memory):
     memory.pipe("/t/a.parquet", b"PAR1" + b"x" * 100)
     wrong(r"memory:///t/a\.parquet' is not a whole Parquet file", "memory://t")
+
+
+def test_a_name_that_is_no_utf_8_is_told(tmp_path):
+    write = partial(pq.write_table, pa.table({"x": [1]}))
+    write(tmp_path / "ä é😀 100%.parquet")
+    assert open_table(tmp_path).rows == 1
+    try:
+        os.rename(tmp_path / "ä é😀 100%.parquet", os.fsencode(tmp_path) + b"/\xff.parquet")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    with pytest.raises(WorkbenchError, match=r"udcff.* has a name that is no UTF-8 .*: rename the file") as told:
+        open_table(tmp_path)
+    str(told.value).encode()
+
+
+@pytest.mark.parametrize("first", [pa.array(["a"]), pa.array([1]), pa.array([1.5])], ids=str)
+def test_a_file_without_values_fits_beside_any_kind(tmp_path, first):
+    empty = pa.array([], pa.bool_())
+    for name, x in (
+        ("0", pa.nulls(1, pa.timestamp("us"))),
+        ("1", first),
+        ("2", pa.nulls(2, pa.float32())),
+        ("3", empty),
+    ):
+        pq.write_table(pa.table({"x": x}), tmp_path / f"{name}.parquet")
+    table = open_table(tmp_path)
+    rows = [one for piece in table.pieces() for batch in table.batches(piece) for one in batch.column("x").to_pylist()]
+    assert (table.kinds["x"], rows) == (
+        open_table(tmp_path / "1.parquet").kinds["x"],
+        [None, *first.to_pylist(), None, None],
+    )
+    pq.write_table(pa.table({"x": [True]}), tmp_path / "4.parquet")
+    with pytest.raises(WorkbenchError, match="column 'x' is boolean"):
+        open_table(tmp_path)

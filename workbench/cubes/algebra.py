@@ -23,7 +23,8 @@ def add(*cubes: xr.Dataset) -> xr.Dataset:
 
     Exact for counts, missing, NaN, infinite, integer sums, extremes, bins, top values (up to their bound) and distinct
     registers, whatever the split, the order and the grouping; float sums, means and variances agree to rounding.
-    Cubes of different recipes (axes, columns, kinds or measures) do not add: WorkbenchError names both.
+    Cubes of different recipes (axes, columns, kinds or measures) do not add: WorkbenchError names both. A column of which
+    a cube has counted no value, only missing ones, is of whatever kind it has in the others.
 
     >>> import pyarrow as pa
     >>> from workbench.cubes import cube
@@ -35,13 +36,16 @@ def add(*cubes: xr.Dataset) -> xr.Dataset:
     if not items:
         raise WorkbenchError("add() got no cube; give it one or more.")
     first = items[0]
-    axes, columns = axes_of(first), columns_of(first)
-    names = [c["name"] for c in columns]
-    parts, plans = [from_dataset(first)], plans_of(first)
+    axes = axes_of(first)
     for other in items[1:]:
         if axes_of(other) != axes:
             raise WorkbenchError(_differ(first, other, "axes"))
-        theirs = {c["name"]: c for c in columns_of(other)}
+    told = _agreed(items)
+    columns = told[0]
+    names = [c["name"] for c in columns]
+    parts, plans = [from_dataset(first)], plans_of(first)
+    for other, own in zip(items[1:], told[1:], strict=True):
+        theirs = {c["name"]: c for c in own}
         if theirs.keys() != set(names) or any(theirs[c["name"]]["kind"] != c["kind"] for c in columns):
             raise WorkbenchError(_differ(first, other, "columns"))
         if any(theirs[c["name"]] != c for c in columns):
@@ -63,6 +67,48 @@ def add(*cubes: xr.Dataset) -> xr.Dataset:
     if len(conditions) > 1:
         recipe["where"] = json.dumps([json.loads(w) for w in conditions])
     return to_dataset(p.join(parts), axes, columns, plans, recipe)
+
+
+def _agreed(cubes: list[xr.Dataset]) -> list[list[dict[str, Any]]]:
+    """The columns of each cube, those without any value as they are in the cubes that have some."""
+    told = [columns_of(c) for c in cubes]
+    have: dict[str, list[dict[str, Any]]] = {}
+    for own in told:
+        for c in own:
+            have.setdefault(c["name"], []).append(c)
+    for name in [n for n, records in have.items() if any(r != records[0] for r in records)]:
+        empty = [name in empty_columns(c) for c in cubes]
+        wanted = [c for own, none in zip(told, empty, strict=True) for c in own if c["name"] == name and not none]
+        one = min(wanted or have[name], key=lambda c: (c["kind"] == "other", c["kind"], json.dumps(c["asked"])))
+        for own, none in zip(told, empty, strict=True):
+            at = next((i for i, c in enumerate(own) if c["name"] == name), None)
+            if none and at is not None and own[at]["asked"].get("co") == one["asked"].get("co"):
+                own[at] = one
+    return told
+
+
+def empty_columns(cube: xr.Dataset) -> set[str]:
+    """The columns of which a cube has counted no value, only missing ones."""
+    axes = [d for d in cube["missing"].dims if d != "column"]
+    missing, rows = cube["missing"].sum(axes).values, int(cube["count"].sum())
+    return {c for c, n in zip(cube["column"].values.tolist(), missing.tolist(), strict=True) if n == rows}
+
+
+def alike(one: xr.Dataset, other: xr.Dataset) -> bool:
+    """Whether two cubes have counted the same, sums of floats to rounding."""
+    for name in one.variables:
+        a, b = one[name].values, other[name].values if name in other.variables else None
+        if str(name).startswith("plan_") or name in ("kind", "unit"):
+            continue
+        if b is None or a.shape != b.shape:
+            return False
+        if name in ("sum", "mean", "m2", "co_mean", "co_cross"):
+            same = np.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True)
+        else:
+            same = np.array_equal(a, b, equal_nan=a.dtype.kind in "fM")
+        if not same:
+            return False
+    return True
 
 
 def _list(v: Any) -> list[str]:

@@ -47,42 +47,64 @@ def count_onto(
 ) -> xr.Dataset:
     """Count what the store has not seen of a table, commit it, and give the sum of all that is stored.
 
-    Files are known by their path under the source and by their content: a file that was only copied or touched is not
-    counted again. A rewritten file is counted anew, alone with those that share its leaf; the cube's attribute
-    ``recounted`` names it. A file that is gone from a folder stays counted; one that the version of a Delta table does not
-    have any more (rows deleted or replaced, files compacted) is taken out, and the attribute ``removed`` names it. Run
-    twice, the second pass reads nothing.
+    Files are known by their path under the source, their size and content (a Parquet file's footer, the ends of a text
+    file) and the time of their writing. A rewritten file is counted anew, alone with those that share its leaf; the cube's
+    attribute ``recounted`` names it. One whose time alone is new is read again to see whether it is another, and one that
+    was renamed is known by the three others. Not seen is a file that was rewritten with the same size, ends and time.
 
-    Raises WorkbenchError where the store holds cubes of another recipe, or a rewritten file shares its leaf with one
-    that is gone.
+    A file that is gone from a folder stays counted, and the attribute ``gone_files`` says how many are; one that the version
+    of a Delta table does not have any more (rows deleted or replaced, files compacted) is taken out, and the attribute
+    ``removed`` names it. Run twice, the second pass reads nothing.
+
+    A column that the store has no value of yet becomes of the kind that its first values are of.
+
+    Raises WorkbenchError where the store holds cubes of another recipe or another folder's files of the same names, lies
+    among the table's own files, or a rewritten file shares its leaf with one that is gone.
     """
     from workbench.clusters import workers
-    from workbench.cubes.algebra import add
+    from workbench.cubes import seen
+    from workbench.cubes.algebra import add, alike
+    from workbench.cubes.recipes import as_stored, same_recipe
     from workbench.cubes.scan import finished, plan_columns, run
     from workbench.cubes.store import open_cube, save_cube
 
     folder = Path(folder)
     if not hasattr(table, "files"):
         raise WorkbenchError("cube(..., onto=store) wants a table of files from open_table(); this one is in memory.")
-    folder.mkdir(parents=True, exist_ok=True)
+    seen.beside(folder, table)
+    _made(folder)
     with _writer(folder):
         state = _manifest(folder)
         first = open_cube(folder / (state["total"] or next(iter(state["leaves"])))) if state["leaves"] else None
+        table = table if first is None else as_stored(table, first)
         columns = plan_columns(table, axes, of, first if first is not None else plan)
         if first is not None:
-            _same_recipe(folder, first, table, columns, axes)
-        todo, recounted, removed = _unseen(folder, state, table)
+            columns = same_recipe(folder, first, table, columns, axes)
+
+        def counted(group: list[int], crew: Any) -> xr.Dataset:
+            return finished(run(table, table.pieces(group), columns, axes, crew, progress), table, columns, axes)
+
+        seen.one_source(folder, state, table)
+        renewed, rewritten = seen.moved(state, table), []
+        doubted = seen.doubted(state, table)
+        if doubted:
+            with workers(cluster) as crew:
+                for leaf, group in doubted.items():
+                    if alike(counted(group, crew), open_cube(folder / leaf)):
+                        state["leaves"][leaf] = seen.marks(table, group)
+                        renewed = True
+                    else:
+                        rewritten.append(leaf)
+        todo, recounted, removed = seen.unseen(folder, state, table, rewritten, LEAF_ROWS)
         fresh: list[xr.Dataset] = []
         total = first if state["total"] and not recounted and not removed else None
         if todo or removed:
             with workers(cluster) as crew:
                 for group in todo:
-                    part = run(table, table.pieces(group), columns, axes, crew, progress)
                     name = f"leaf-{secrets.token_hex(8)}.nc"
-                    fresh.append(finished(part, table, columns, axes))
+                    fresh.append(counted(group, crew))
                     save_cube(fresh[-1], folder / name)
-                    files = {table.files[i].relative: _content(table.files[i]) for i in group}
-                    state["leaves"][name] = files
+                    state["leaves"][name] = seen.marks(table, group)
                     state["nodes"].append({"file": name, "level": 0, "leaves": [name]})
             _merge(folder, state)
             if total is not None:
@@ -96,16 +118,22 @@ def count_onto(
             state["commits"] += 1
             state["committed"] = datetime.now(UTC).isoformat(timespec="seconds")
             state["source_version"] = str(table.version)
+            state["source"] = seen.place(table) if table.files else ""
             _commit(folder, state)
             _sweep(folder, state)
-        elif total is None and state["leaves"]:
+        elif renewed:
+            state["commits"] += 1
+            _commit(folder, state)
+        if total is None and state["leaves"]:
             total = _of_nodes(folder, state)
     if total is None:
         return finished(run(table, [], columns, axes, None, progress), table, columns, axes)
     total.attrs["source"] = str(table.source)
     total.attrs["source_version"] = str(table.version)
     total.attrs["counted_files"] = len([i for group in todo for i in group])
-    total.attrs["stored_files"] = sum(len(f) for f in state["leaves"].values())
+    stored = [path for files in state["leaves"].values() for path in files]
+    total.attrs["stored_files"] = len(stored)
+    total.attrs["gone_files"] = len(set(stored) - {file.relative for file in table.files})
     total.attrs["recounted"] = json.dumps(recounted)
     total.attrs["removed"] = json.dumps(removed)
     return total
@@ -129,6 +157,13 @@ def open_store(folder: str | Path) -> xr.Dataset:
     raise WorkbenchError(f"The store at {folder} changes faster than it can be read; try again.")
 
 
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkbenchError(f"onto={str(folder)!r} cannot be a folder ({error.strerror}): name another.") from None
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.exists():
@@ -137,6 +172,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         state = json.loads(path.read_text())
         if state["format"] != 1:
             raise KeyError(state["format"])
+        if not isinstance(state["leaves"], dict) or not isinstance(state["nodes"], list):
+            raise TypeError("no leaves")
         return {"total": "", **state}
     except (ValueError, KeyError, TypeError) as error:
         raise WorkbenchError(f"{path} is not the manifest of a cube store ({error!r}); name another folder.") from error
@@ -149,56 +186,6 @@ def _commit(folder: Path, state: dict[str, Any]) -> None:
         f.flush()
         os.fsync(f.fileno())
     os.replace(aside, folder / "manifest.json")
-
-
-def _content(file: Any) -> str:
-    return f"{file.size}:{file.content}"
-
-
-def _unseen(folder: Path, state: dict[str, Any], table: Any) -> tuple[list[list[int]], list[str], list[str]]:
-    """Files to count, in the groups that become leaves, and the names of those that were rewritten, and that a table with
-    versions does not have any more.
-
-    Leaves of such files are taken out of ``state``.
-    """
-    seen = {path: (leaf, content) for leaf, files in state["leaves"].items() for path, content in files.items()}
-    here = {file.relative: i for i, file in enumerate(table.files)}
-    recounted = [r for r, i in here.items() if r in seen and seen[r][1] != _content(table.files[i])]
-    told = table.snapshot is not None and table.since is None  # the version names all of its files
-    removed = [r for r in seen if told and r not in here]
-    groups: list[list[int]] = []
-    for leaf in dict.fromkeys(seen[r][0] for r in recounted + removed):
-        files = state["leaves"].pop(leaf)
-        gone = [path for path in files if path not in here and not told]
-        if gone:
-            raise WorkbenchError(
-                f"{recounted[0]!r} was rewritten, and the store at {folder} counted it together with {gone[0]!r}, which "
-                f"is gone from {table.source}: bring it back, or count into a new store."
-            )
-        groups.append([here[path] for path in files if path in here])
-        state["nodes"] = [part for node in state["nodes"] for part in _without(node, leaf)]
-    groups = [group for group in groups if group]
-    counted = {i for group in groups for i in group}
-    fresh = [i for r, i in here.items() if r not in seen and i not in counted]
-    rows = 0
-    small: list[int] = []
-    for i in fresh:
-        size = table.files[i].rows if table.files[i].rows is not None else table.files[i].size // 100
-        if small and rows + size > LEAF_ROWS:
-            groups.append(small)
-            small, rows = [], 0
-        small.append(i)
-        rows += size
-    if small:
-        groups.append(small)
-    return groups, recounted, removed
-
-
-def _without(node: dict[str, Any], leaf: str) -> list[dict[str, Any]]:
-    """A node, or its leaves where one of them is to go."""
-    if leaf not in node["leaves"]:
-        return [node]
-    return [{"file": x, "level": 0, "leaves": [x]} for x in node["leaves"] if x != leaf]
 
 
 def _merge(folder: Path, state: dict[str, Any]) -> None:
@@ -232,41 +219,6 @@ def _sweep(folder: Path, state: dict[str, Any]) -> None:
         for one in here:
             if one.name not in wanted and one.name.startswith(OURS) and time.time() - one.stat().st_mtime > KEPT:
                 os.unlink(one.path)
-
-
-def _same_recipe(folder: Path, stored: Any, table: Any, columns: tuple, axes: tuple) -> None:
-    from workbench.cubes.algebra import axes_of, columns_of
-
-    have = [(c["name"], c["kind"], c["asked"]) for c in columns_of(stored)]
-    from workbench.cubes.scan import _asked
-
-    want = [(c.name, c.kind, _asked(c)) for c in columns]
-    where = json.loads(json.dumps([list(w) for w in table.where], default=str))
-    kept = json.loads(stored.attrs.get("where", "[]"))
-    differs = (
-        ("axes", axes_of(stored), [a.recipe() for a in axes])
-        if axes_of(stored) != [a.recipe() for a in axes]
-        else ("columns", [x[:2] for x in have], [x[:2] for x in want])
-        if [x[:2] for x in have] != [x[:2] for x in want]
-        else ("measures", have, want)
-        if have != want
-        else ("where=", kept, where)
-        if kept != where
-        else None
-    )
-    if differs:
-        what, old, new = differs
-        kinds = {name: kind for name, kind, _ in want}
-        empty = {n: kinds[n] for n, kind, _ in have if kind == "other" and kinds.get(n, kind) != kind}
-        if what == "columns" and empty:
-            raise WorkbenchError(
-                f"The store at {folder} holds no values of {', '.join(map(repr, empty))}, whose kind was not known when it was "
-                f"begun; now there are some. Count all into another folder, from open_table(..., types={empty})."
-            )
-        raise WorkbenchError(
-            f"The store at {folder} holds cubes with {what} {str(old)[:300]}; this pass asks for {str(new)[:300]}. Ask "
-            "for the same, or count into another folder."
-        )
 
 
 @contextmanager

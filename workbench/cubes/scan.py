@@ -47,7 +47,8 @@ def cube(
         ``CoMoments``); None or ``...``: everything of every column, the full profile.
     cluster: "threads" (default), "processes", "cuda", a scheduler's address, or workers from ``cluster()``.
     plan: a cube whose bins are used, so that histograms add without loss of resolution.
-    onto: the folder of a cube store: counts only what the store has not seen, commits it, gives the sum of all.
+    onto: the folder of a cube store: counts only what the store has not seen, commits it, gives the sum of all. Files that
+        were rewritten are counted anew; the cube's attribute ``recounted`` names them.
     progress: a bar for passes over two seconds; None: where somebody can see it.
 
     The cube has the axes' dims, then "column". Variables: ``count`` (rows), ``missing``, ``nan``, ``infinite``,

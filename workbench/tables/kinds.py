@@ -117,7 +117,7 @@ def convert(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         return values
     if at.is_run_end_encoded(have):
         values, have = pa.chunked_array([chunk.cast(have.value_type) for chunk in values.chunks]), have.value_type
-    if at.is_null(have):
+    if at.is_null(have) or (kind_of(have) != kind_of(wanted) and values.null_count == len(values)):
         return pa.chunked_array([pa.nulls(len(values), wanted)], wanted)
     if kind_of(wanted) == "text":
         return _text(values)

@@ -51,7 +51,8 @@ def open_table(
         The columns to open, in this order; all by default.
     where
         Conditions (column, operation, value) that all hold for the rows that are kept. Operations are ==, !=, <, <=,
-        >, >=, "in", "not in", "is null", "not null". A missing value holds only "is null". Times may be ISO text.
+        >, >=, "in", "not in", "is null", "not null". A missing value holds only "is null". NaN equals NaN, so that
+        ("x", "!=", float("nan")) keeps all other values. Times may be ISO text.
     types
         The kind (or Arrow type) of a column, where the stored or learned one is not what is wanted: "integer",
         "number", "time", "boolean" or "text".
@@ -285,10 +286,16 @@ def _field(
     if asked is not None:
         return asked
     origin, first = holders[0]
-    result = plain_type(first.field(name).type)
+    result, before = plain_type(first.field(name).type), [first]
     for file, schema in holders[1:]:
         type_ = plain_type(schema.field(name).type)
         both = common_type(result, type_, numbers=form != "parquet")
+        if both is None and form == "parquet":  # one that holds no values is of any kind
+            if _no_values(place, files, schema, name):
+                both = result
+            elif all(_no_values(place, files, one, name) for one in before):
+                both, origin = type_, file
+        before.append(schema)
         if both is None:
             raise WorkbenchError(
                 f"the files have different schemas: column {name!r} is {kind_of(type_)} ({type_}) in "
@@ -303,6 +310,12 @@ def _field(
         origin = file if pa.types.is_null(result) and not pa.types.is_null(type_) else origin
         result = both
     return result
+
+
+def _no_values(place: Place, files: Sequence[File], schema: pa.Schema, name: str) -> bool:
+    """Whether statistics show that no file of a schema has any value in a column."""
+    feet = [parquet.footer(place, file.path, (file.size, file.stamp)) for file in files]
+    return all(parquet.no_values(foot, name) for foot in feet if foot.schema == schema)
 
 
 def _whole(place: Place, files: Sequence[File], name: str, type_: pa.DataType) -> pa.DataType:

@@ -145,6 +145,13 @@ def group_bounds(foot: Footer, group: int, column: str) -> tuple[Any, Any, int |
     return (None, None, missing, rows) if low is None or high is None else (low, high, missing, rows)
 
 
+def no_values(foot: Footer, column: str) -> bool:
+    """Whether statistics show that all values of a column are missing."""
+    groups = [group for group, rows, _ in group_sizes(foot, ()) if rows]
+    known = [group_bounds(foot, group, column) for group in groups]
+    return all(one is not None and one[2] == one[3] for one in known)
+
+
 def _value(stats: Any, which: str, type_: pa.DataType) -> Any:
     kind = kind_of(type_)
     if at.is_dictionary(type_):

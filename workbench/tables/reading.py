@@ -11,7 +11,7 @@ import pyarrow as pa
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables import parquet
 from workbench.tables.kinds import convert, kind_of
-from workbench.tables.source import brief
+from workbench.tables.source import brief, written
 
 if TYPE_CHECKING:
     from workbench.tables.table import File, Piece, Rows, Table
@@ -30,7 +30,7 @@ def unchanged(table: Table, file: File) -> None:
         raise WorkbenchError(
             f"{table.place.show(file.path)!r} is gone since the table was opened: open it again"
         ) from error
-    if (size, stamp) != (file.size, file.stamp):
+    if (size, written(stamp)) != (file.size, file.written):
         raise WorkbenchError(
             f"{table.place.show(file.path)!r} changed after the table was opened "
             f"({file.size} bytes then, {size} now): open the table again"
@@ -202,6 +202,8 @@ def spans(table: Table, column: str) -> list[tuple[Any, Any, int]] | None:
             continue
         foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
         if kind_of(foot.schema.field(column).type) != table.kinds[column]:
+            if parquet.no_values(foot, column):
+                continue
             return None
         for group, rows, _ in file.groups:
             known = parquet.group_bounds(foot, group, column)

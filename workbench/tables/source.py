@@ -60,7 +60,7 @@ class Place:
         """Size in bytes and a cheap mark that changes when the file is written again."""
         if self.address is None:
             stat = os.stat(path)
-            return stat.st_size, str(stat.st_mtime_ns)
+            return stat.st_size, f"{stat.st_mtime_ns}/{stat.st_ctime_ns}"
         return _mark(self.fresh.info(path))
 
     def show(self, path: str) -> str:
@@ -68,6 +68,15 @@ class Place:
         if self.address is None:
             return path
         return masked(str(self.fs.unstrip_protocol(path)))
+
+
+def written(stamp: str) -> str:
+    """The part of a stamp that a rename, a link and a change of rights leave as it is: of a local file when it was written.
+
+    >>> written("1772409600000000000/1772496000000000000"), written('"etag"|2026-03-02')
+    ('1772409600000000000', '"etag"|2026-03-02')
+    """
+    return stamp.partition("/")[0] if re.fullmatch(r"-?\d+/-?\d+", stamp) else stamp
 
 
 @functools.lru_cache(maxsize=64)
@@ -180,6 +189,8 @@ def _siblings(fs: Any, path: str) -> str:
 def _choose(place: Place, root: str, paths: list[str], source: str) -> tuple[Place, list[Found], str]:
     found = []
     for path in paths:
+        if not path.isascii() and (odd := re.search("[\ud800-\udfff]", path)):
+            raise WorkbenchError(f"{path!a} has a name that is no UTF-8 (at {odd[0]!a}): rename the file")
         bare = plain(path)
         relative = bare[len(root) :].lstrip("/") if bare.startswith(root) else bare.rpartition("/")[2]
         parts = relative.split("/")

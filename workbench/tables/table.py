@@ -12,7 +12,7 @@ import pyarrow as pa
 from workbench.errors import WorkbenchError, nearest
 from workbench.tables import where as conditions
 from workbench.tables.kinds import kind_of
-from workbench.tables.source import Place, digest
+from workbench.tables.source import Place, digest, written
 
 PIECE_ROWS = 1_000_000  # small row groups of one file are joined up to about this
 
@@ -32,9 +32,14 @@ class File:
     shape: int = 0  # text: which of the table's stored schemas
 
     @property
+    def written(self) -> str:
+        """The part of the stamp that a copy, a rename and a link leave as it is: the time of the last writing."""
+        return written(self.stamp)
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change when the file does, even if only its modification time."""
-        return digest(self.size, self.stamp, self.content)
+        return digest(self.size, self.written, self.content)
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,13 @@ class Table:
         if column not in self.schema.names:
             raise WorkbenchError(f"there is no column {column!r}: {nearest(column, self.schema.names)}")
         return reading.bounds(self, column)
+
+    def footers(self) -> list[Any]:
+        """What the files say about themselves, where they are Parquet."""
+        from workbench.tables import parquet
+
+        files = self.files if self.format == "parquet" else ()
+        return [parquet.footer(self.place, file.path, (file.size, file.stamp)) for file in files]
 
     def spans(self, column: str) -> list[tuple[Any, Any, int]] | None:
         """(min, max, rows) of each row group, as ``bounds`` tells them of all; None where that does."""

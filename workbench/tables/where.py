@@ -1,4 +1,4 @@
-"""Conditions on rows: checked once, used to skip row groups and to keep rows."""
+"""Conditions on rows: checked once, used to skip row groups and to keep rows. NaN equals NaN only, and is in no order."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ def _holds(values: pa.Array, operation: str, value: Any) -> pa.Array:
             return _compared(values, operation, value)
     elif at.is_floating(values.type):
         value = [_float(one) for one in value] if operation in ("in", "not in") else _float(value)
+        if operation in ("==", "!=") and value != value:
+            operation, value = {"==": "in", "!=": "not in"}[operation], [value]
     if operation in ("in", "not in"):
         wanted = pa.array(list(value), _scalar_type(values.type))
         inside = pc.is_in(values.cast(wanted.type, safe=False) if wanted.type != values.type else values, wanted)
@@ -204,4 +206,4 @@ def _fits(operation: str, low: Any, high: Any, value: Any) -> bool:
         return bool(low < value or (operation == "<=" and low == value))
     if operation in (">", ">="):
         return bool(high > value or (operation == ">=" and high == value))
-    return bool(low <= value <= high)
+    return bool(low <= value <= high) or value != value  # statistics say nothing of NaN
