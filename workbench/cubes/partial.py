@@ -199,6 +199,10 @@ def settled(part: Partial) -> Partial:
 
 
 def _counted(part: Partial) -> Partial:
+    if sum(w.size for w in part.waiting) > BLOCK:
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()  # the bins take more than what was read into, and that is free by now
     for i, waiting in enumerate(part.waiting):
         if waiting.size:
             moments, whole, bins = waiting.counted(part.groups)
