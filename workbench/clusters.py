@@ -6,6 +6,7 @@ the counting is the same program on all of them.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -319,8 +320,14 @@ def _address(address: str) -> Iterator[Any]:
             f"No Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, or use "
             "cluster='threads'."
         ) from None
-    with client:
-        yield client
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # of a scheduler that is gone there is a sentence, instead of its traceback
+    try:
+        with client:
+            yield client
+    finally:
+        log.setLevel(level)
 
 
 def _greet(address: str) -> None:

@@ -75,7 +75,7 @@ def count_onto(
     _made(folder)
     with _writer(folder):
         state = _manifest(folder)
-        first = open_cube(folder / (state["total"] or next(iter(state["leaves"])))) if state["leaves"] else None
+        first = _sum(folder, state) if state["leaves"] else None
         table = table if first is None else as_stored(table, first)
         columns = plan_columns(table, axes, of, first if first is not None else plan)
         if first is not None:
@@ -97,7 +97,7 @@ def count_onto(
                         rewritten.append(leaf)
         todo, recounted, removed = seen.unseen(folder, state, table, rewritten, LEAF_ROWS)
         fresh: list[xr.Dataset] = []
-        total = first if state["total"] and not recounted and not removed else None
+        total = first if not recounted and not removed else None
         if todo or removed:
             with workers(cluster) as crew:
                 for group in todo:
@@ -124,8 +124,6 @@ def count_onto(
         elif renewed:
             state["commits"] += 1
             _commit(folder, state)
-        if total is None and state["leaves"]:
-            total = _of_nodes(folder, state)
     if total is None:
         return finished(run(table, [], columns, axes, None, progress), table, columns, axes)
     total.attrs["source"] = str(table.source)
@@ -141,7 +139,6 @@ def count_onto(
 
 def open_store(folder: str | Path) -> xr.Dataset:
     """The sum of all that a store holds. Raises WorkbenchError when there is no store in the folder."""
-    from workbench.cubes.store import open_cube
 
     folder = Path(folder)
     for _ in range(5):
@@ -149,7 +146,7 @@ def open_store(folder: str | Path) -> xr.Dataset:
         if not state["leaves"]:
             raise WorkbenchError(f"There is no cube store at {folder}; cube(table, onto={str(folder)!r}) makes one.")
         try:
-            return open_cube(folder / state["total"]) if state["total"] else _of_nodes(folder, state)
+            return _sum(folder, state)
         except WorkbenchError:
             if _manifest(folder)["commits"] == state["commits"]:
                 raise
@@ -203,6 +200,14 @@ def _merge(folder: Path, state: dict[str, Any]) -> None:
         save_cube(add(*[open_cube(folder / n["file"]) for n in chosen]), folder / name)
         node = {"file": name, "level": ready + 1, "leaves": [x for n in chosen for x in n["leaves"]]}
         state["nodes"] = [n for n in state["nodes"] if n not in chosen] + [node]
+
+
+def _sum(folder: Path, state: dict[str, Any]) -> xr.Dataset:
+    """All that a store holds; where its total was lost, or an earlier version kept none, from the parts."""
+    from workbench.cubes.store import open_cube
+
+    kept = bool(state["total"]) and (folder / state["total"]).exists()
+    return open_cube(folder / state["total"]) if kept else _of_nodes(folder, state)
 
 
 def _of_nodes(folder: Path, state: dict[str, Any]) -> xr.Dataset:
