@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "workbench"
-BASE = {"errors", "interrupts", "loading", "resources"}
+BASE = {"errors", "interrupts", "resources"}
 MAY = {
     "errors": set(),
     "resources": set(),
     "interrupts": set(),
-    "loading": set(),
     "tables": {"clusters"},  # workers that steps of a flow go to
     "examples": {"tables"},
     "example_costs": {"examples"},

@@ -45,9 +45,8 @@ __all__ = [*_HOME, *_ROOMS]
 
 def __getattr__(name: str) -> Any:
     from workbench.interrupts import heard
-    from workbench.loading import loading
 
-    with heard(), loading():
+    with heard():
         if name in _HOME:
             return getattr(import_module(f"workbench.{_HOME[name]}"), name)
         if name in _ROOMS:

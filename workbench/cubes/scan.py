@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,6 @@ from workbench.cubes.labelled import to_dataset
 from workbench.cubes.measures import Asked, check_measures
 from workbench.errors import WorkbenchError, nearest
 from workbench.interrupts import heard
-from workbench.loading import loading
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,7 +71,6 @@ def cube(
         table = as_table(table)
         axes = check_axes(by)
         _check_axis_columns(axes, table)
-        ready()
         if onto is not None:
             from workbench.cubes.increments import count_onto
 
@@ -84,24 +81,6 @@ def cube(
             if not axes and plan is None:
                 part, columns = recounted(part, table, columns, crew, progress)
         return finished(part, table, columns, axes)
-
-
-def ready() -> None:
-    """Import all that a pass and its cube need, at once.
-
-    Numba imports its typing modules when it loads the first compiled function, and xarray asks for Dask's arrays when it makes
-    its first dataset: one number is hashed for that, and one dataset made.
-    """
-    if {"xarray", "workbench.cubes.counting"} <= sys.modules.keys():
-        return
-    with loading():
-        import dask.threaded  # noqa: F401
-        import xarray as xr
-
-        from workbench.cubes import counting
-
-        counting.k.hash_numbers(np.zeros(1, np.int64), np.zeros(1, np.uint64))
-        xr.Dataset(coords={"text": np.array(["one"], object)})
 
 
 def plan_columns(table: Any, axes: tuple[Axis, ...], of: Any, like: xr.Dataset | None) -> tuple[Column, ...]:
