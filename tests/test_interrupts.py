@@ -126,8 +126,9 @@ import workbench as wb, workbench.cli, workbench.processes
 from workbench.interrupts import heard
 folder = pathlib.Path(tempfile.mkdtemp())
 pyarrow.parquet.write_table(pyarrow.table({"x": [1.5, None], "k": ["a", "b"]}), folder / "a.parquet")
-cube = wb.cube(wb.open_table(folder), by="k", onto=folder / "store")
-assert int(wb.open_store(folder / "store")["count"].sum()) == 2 and locked == [(2, 1)]
+store = pathlib.Path(tempfile.mkdtemp()) / "store"
+cube = wb.cube(wb.open_table(folder), by="k", onto=store)
+assert int(wb.open_store(store)["count"].sum()) == 2 and locked == [(2, 1)]
 (folder / "halved.py").write_text("import _thread; _thread.interrupt_main(); whole = True")
 sys.path.insert(0, str(folder))
 try:
