@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import re
+import threading
+import time
 from functools import partial
 
 import fsspec
@@ -12,7 +14,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.tables import open_table
-from workbench.tables.opening import timed
+from workbench.tables.opening import many, timed
 
 
 @pytest.fixture
@@ -227,3 +229,15 @@ def test_a_file_without_values_fits_beside_any_kind(tmp_path, first):
     pq.write_table(pa.table({"x": [True]}), tmp_path / "4.parquet")
     with pytest.raises(WorkbenchError, match="column 'x' is boolean"):
         open_table(tmp_path)
+
+
+def test_what_takes_long_goes_to_threads_and_keeps_its_order():
+    def slow(number):
+        time.sleep(0.02)
+        return number, threading.current_thread() is threading.main_thread()
+
+    told = many(slow, range(40))
+    assert [number for number, _ in told] == list(range(40))
+    assert told[0][1]
+    assert not told[-1][1]
+    assert all(here for _, here in many(lambda number: slow(number) if number < 2 else (number, True), range(9)))
