@@ -66,19 +66,19 @@ class Category:
                 values = values.dictionary_encode()
         elif not pa.types.is_large_string(values.type.value_type) and not pa.types.is_string(values.type.value_type):
             values = pa.DictionaryArray.from_arrays(values.indices, _as_text(values.dictionary))
-        labels = values.dictionary.to_pylist()
+        labels = values.dictionary.to_numpy(zero_copy_only=False)
         if values.dictionary.null_count or pc.any(pc.match_substring(values.dictionary, MISSING_LABEL)).as_py():
-            labels = [MISSING_LABEL if v is None else f"'{v}'" if v.strip("'") == MISSING_LABEL else v for v in labels]
+            said = [MISSING_LABEL if v is None else f"'{v}'" if v.strip("'") == MISSING_LABEL else v for v in labels]
+            labels = np.array(said, dtype=object)
         indices = values.indices
         if indices.null_count:
-            if MISSING_LABEL not in labels:
-                labels.append(MISSING_LABEL)
-            indices = pc.fill_null(indices.cast(pa.int64()), labels.index(MISSING_LABEL))
+            labels = np.append(labels, np.array([MISSING_LABEL] * (MISSING_LABEL not in labels), dtype=object))
+            indices = pc.fill_null(indices.cast(pa.int64()), int(np.argmax(labels == MISSING_LABEL)))
         codes = indices.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
         if len(values.dictionary.unique()) < len(values.dictionary):  # a dictionary may repeat itself
-            unique, back = np.unique(np.array(labels, dtype=object), return_inverse=True)
+            unique, back = np.unique(labels, return_inverse=True)
             return back[codes], unique
-        return codes, np.array(labels, dtype=object)
+        return codes, labels
 
 
 @dataclass(frozen=True)
