@@ -56,7 +56,8 @@ def count_onto(
     of a Delta table does not have any more (rows deleted or replaced, files compacted) is taken out, and the attribute
     ``removed`` names it. Run twice, the second pass reads nothing.
 
-    A column that the store has no value of yet becomes of the kind that its first values are of.
+    A column that the store has no value of yet becomes of the kind that its first values are of. Unsigned 64-bit integers
+    are numbers, whatever their first values are.
 
     Raises WorkbenchError where the store holds cubes of another recipe or another folder's files of the same names, lies
     among the table's own files, or a rewritten file shares its leaf with one that is gone.
@@ -64,7 +65,7 @@ def count_onto(
     from workbench.clusters import workers
     from workbench.cubes import seen
     from workbench.cubes.algebra import add, alike
-    from workbench.cubes.recipes import as_stored, same_recipe
+    from workbench.cubes.recipes import as_stored, same_recipe, unsigned_as_numbers
     from workbench.cubes.scan import finished, plan_columns, run
     from workbench.cubes.store import open_cube, save_cube
 
@@ -76,7 +77,7 @@ def count_onto(
     with _writer(folder):
         state = _manifest(folder)
         first = _sum(folder, state) if state["leaves"] else None
-        table = table if first is None else as_stored(table, first)
+        table = unsigned_as_numbers(table, axes) if first is None else as_stored(table, first)
         columns = plan_columns(table, axes, of, first if first is not None else plan)
         if first is not None:
             columns = same_recipe(folder, first, table, columns, axes)

@@ -31,6 +31,19 @@ def as_stored(table: Any, stored: xr.Dataset) -> Any:
         other = kept.get(name, kind) not in (kind, "other") and name not in empty_columns(stored)
         if other and (_nothing(table, name) or (kept[name] == "number" and _exact(table, name))):
             wanted[name] = KINDS[kept[name]]
+    return _typed(table, wanted)
+
+
+def unsigned_as_numbers(table: Any, axes: tuple) -> Any:
+    """The table for a store's first count: unsigned 64-bit integers are numbers from the first day on, since they are whole
+    numbers only as long as none is beyond 2**63; labels of axes stay as they are."""
+    names = {f.name for foot in table.footers() for f in foot.schema if f.type == pa.uint64()} - {
+        a.column for a in axes
+    }
+    return _typed(table, {n: KINDS["number"] for n in names if table.kinds.get(n) == "integer"})
+
+
+def _typed(table: Any, wanted: dict[str, pa.DataType]) -> Any:
     if not wanted:
         return table
 
