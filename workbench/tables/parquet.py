@@ -204,13 +204,11 @@ def read(file: pq.ParquetFile, foot: Footer, group: int, column: str) -> pa.Chun
     return file.read_row_group(group, columns=paths, use_threads=False, use_pandas_metadata=False).column(0)
 
 
-def parts(file: pq.ParquetFile, foot: Footer, group: int, column: str, start: int = 0) -> Iterator[pa.ChunkedArray]:
-    """One column of one row group from row `start` on, in parts that fit the processor's cache: what counts them finds
-    them still there."""
+def parts(file: pq.ParquetFile, foot: Footer, group: int, column: str) -> Iterator[pa.ChunkedArray]:
+    """One column of one row group in parts that fit the processor's cache: what counts them finds them still there."""
     paths = [foot.metadata.schema.column(leaf).path for leaf in foot.leaves[column]]
     for batch in file.iter_batches(PART_ROWS, row_groups=[group], columns=paths, use_threads=False):
-        yield pa.chunked_array([batch.column(0).slice(start)])
-        start = max(0, start - len(batch))
+        yield pa.chunked_array([batch.column(0)])
 
 
 def head(file: pq.ParquetFile, foot: Footer, group: int, column: str, count: int) -> pa.ChunkedArray:

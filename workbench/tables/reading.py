@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError, nearest
-from workbench.tables import pages, parquet
+from workbench.tables import parquet
 from workbench.tables.kinds import convert, kind_of
 from workbench.tables.source import brief, written
 
@@ -70,15 +70,8 @@ def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
         def read(name: str, opened: Any = opened, group: int = group) -> pa.ChunkedArray:
             return parquet.read(opened, foot, group, name)
 
-        def stream(name: str, opened: Any = opened, group: int = group, rows: int = rows) -> Iterator[pa.ChunkedArray]:
-            seen = 0
-            for one in (
-                pages.plain(file.path, foot, group, name, parquet.PART_ROWS) if table.place.address is None else ()
-            ):
-                seen += len(one)
-                yield pa.chunked_array([one])
-            if seen < rows:
-                yield from parquet.parts(opened, foot, group, name, seen)
+        def stream(name: str, opened: Any = opened, group: int = group) -> Iterator[pa.ChunkedArray]:
+            return parquet.parts(opened, foot, group, name)
 
         part = f"row group {group}"
         types = {

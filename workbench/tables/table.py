@@ -97,8 +97,8 @@ class Rows:
         return values.chunk(0) if values.num_chunks == 1 else values
 
     def parts(self, name: str) -> Iterator[pa.Array]:
-        """The values of one column in pieces as they are read, where the file allows it, so that one piece is in memory
-        and still in the processor's cache when it is counted. Missing ones may come after those that are there."""
+        """The values of one column, in order, in pieces as they are read where the file allows it, so that one piece
+        is in memory and still in the processor's cache when it is counted."""
         if self._parts is not None and self._mask is None and self.count and name in self._schema.names:
             small = self._parts(name)
             if small is not None:
