@@ -140,7 +140,6 @@ def count_onto(
 
 def open_store(folder: str | Path) -> xr.Dataset:
     """The sum of all that a store holds. Raises WorkbenchError when there is no store in the folder."""
-
     folder = Path(folder)
     for _ in range(5):
         state = _manifest(folder)
