@@ -109,3 +109,30 @@ def test_row_groups_that_cannot_hold_are_never_read(path):
     assert table.rows is None
     assert open_table(path, where=[("s", "==", "z")]).pieces() == []
     assert open_table(path, where=("row", "==", 1)).sample(5)["row"].to_pylist() == [1]
+
+
+def test_whole_numbers_beyond_all_floats_are_compared_with_floats(tmp_path):
+    pq.write_table(pa.table({"f": [1.5, None, float("-inf")]}), tmp_path / "t.parquet")
+    for operation, value, expected in (
+        ("<", 10**400, [1.5, float("-inf")]),
+        (">", -(10**400), [1.5]),
+        ("in", [10**400], []),
+    ):
+        assert kept(tmp_path / "t.parquet", [("f", operation, value)], "f") == expected
+
+
+def test_every_nan_is_nan(tmp_path):
+    signs = np.array([0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001, 0], np.uint64).view(float)
+    for number, kind in enumerate((float, np.float32)):
+        name = f"{number}.parquet"
+        pq.write_table(pa.table({"f": pa.array(signs.astype(kind), from_pandas=False)}), tmp_path / name)
+        for nan in (float("nan"), signs[1]):
+            assert len(kept(tmp_path / name, [("f", "in", [nan])], "f")) == 3
+            assert kept(tmp_path / name, [("f", "!=", nan)], "f") == [0.0]
+
+
+def test_both_zeros_are_in_a_list_that_has_one(tmp_path):
+    pq.write_table(pa.table({"f": [0.0, -0.0, 1.0]}), tmp_path / "t.parquet")
+    for zero in (0, 0.0, -0.0):
+        assert kept(tmp_path / "t.parquet", [("f", "in", [zero])], "f") == [0.0, 0.0]
+        assert kept(tmp_path / "t.parquet", [("f", "not in", [zero])], "f") == [1.0]

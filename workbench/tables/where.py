@@ -127,9 +127,15 @@ def _holds(values: pa.Array, operation: str, value: Any) -> pa.Array:
             operation, value = {"==": "in", "!=": "not in"}[operation], [value]
     if operation in ("in", "not in"):
         wanted = pa.array(list(value), _scalar_type(values.type))
-        inside = pc.is_in(values.cast(wanted.type, safe=False) if wanted.type != values.type else values, wanted)
+        values = values.cast(wanted.type, safe=False) if wanted.type != values.type else values
+        inside = pc.is_in(_alike(values), _alike(wanted))
         return pc.and_(pc.invert(inside) if operation == "not in" else inside, pc.is_valid(values))
     return pc.fill_null(COMPARE[operation](values, pa.scalar(value, _scalar_type(values.type))), False)
+
+
+def _alike(values: pa.Array) -> pa.Array:
+    """Floats with one zero and one NaN: Arrow looks up bits, of which both have several (0 / 0 is a NaN with a sign)."""
+    return pc.if_else(pc.is_nan(values), math.nan, pc.add(values, 0.0)) if at.is_floating(values.type) else values
 
 
 def _scalar_type(have: pa.DataType) -> pa.DataType:
@@ -140,9 +146,9 @@ def _scalar_type(have: pa.DataType) -> pa.DataType:
 
 def _float(value: Any) -> float:
     """A number as a float, whole ones beyond all floats as infinity."""
-    return (
-        value if isinstance(value, float) else float(value) if abs(value) < 2**1023 else math.copysign(math.inf, value)
-    )
+    if isinstance(value, float) or abs(value) < 2**1023:
+        return float(value)
+    return math.inf if value > 0 else -math.inf
 
 
 def _whole(values: Iterable[Any]) -> list[int]:
