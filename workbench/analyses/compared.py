@@ -65,9 +65,12 @@ def compare(
     if levels(reference) != levels(current):
         raise WorkbenchError(f"the two cubes have different segments: {levels(reference)[1:]}, {levels(current)[1:]}")
     other_tools.tool(compat)
-    before = {key: stacked(reference, key)[0].sum(1) for key in ("count", *EXTRA)}
-    after = {key: stacked(current, key)[0] for key in ("count", *EXTRA)}
-    known, names = (stacked(cube, "count")[1] for cube in (reference, current))
+    sides = [{key: stacked(cube, key) for key in ("count", *EXTRA)} for cube in (reference, current)]
+    before, after = (
+        {key: one.sum(1) for key, (one, _) in sides[0].items()},
+        {key: one for key, (one, _) in sides[1].items()},
+    )
+    known, names = (side["count"][1] for side in sides)
     here = [one for one in names if one in known]
     labels = [*window_labels(current), ""] if WINDOW in current.dims else [""]
     rows = _with_total(after["count"], len(labels))

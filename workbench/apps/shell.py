@@ -327,9 +327,9 @@ def parameter(value: Any) -> str:
         return "; ".join(f"{name} {parameter(one)}" for name, one in value.items())
     if isinstance(value, list):
         return ", ".join(map(parameter, value))
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"{value:,}".removesuffix(".0")
-    return number(value) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return number(value)
+    return f"{value:,}".removesuffix(".0") if isinstance(value, (int, float)) else str(value)
 
 
 # --- the state of a run ------------------------------------------------------------------------------------------------

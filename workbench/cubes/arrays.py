@@ -345,7 +345,7 @@ def cudf_columns(table: Any, file: Any) -> list[str]:
         whole = not (at.is_uint64(t) and table.kinds[name] == "number")
         return (known or text) and whole and kind_of(t) == table.kinds[name]
 
-    stored = parquet.footer(table.place, file.path, (file.size, file.stamp)).schema
+    stored = parquet.footer(table.place, file).schema
     return [name for name in table.schema.names if alike(name)]
 
 

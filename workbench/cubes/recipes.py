@@ -78,9 +78,9 @@ def _exact(table: Any, column: str) -> bool:
 
 def same_recipe(folder: Path, stored: xr.Dataset, table: Any, columns: tuple, axes: tuple) -> tuple:
     """The columns in the store's order; raises where its cubes are of another recipe."""
-    order = {c["name"]: i for i, c in enumerate(columns_of(stored))}
-    columns = tuple(sorted(columns, key=lambda c: order.get(c.name, len(order))))
     have = {c["name"]: (c["kind"], c["asked"]) for c in columns_of(stored)}
+    order = {name: i for i, name in enumerate(have)}
+    columns = tuple(sorted(columns, key=lambda c: order.get(c.name, len(order))))
     want = {c.name: (c.kind, _asked(c)) for c in columns}
     where = json.loads(json.dumps([list(w) for w in table.where], default=str))
     kept = json.loads(stored.attrs.get("where", "[]"))

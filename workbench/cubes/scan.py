@@ -180,11 +180,9 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
     from workbench.cubes import partial as p
     from workbench.cubes.counting import count_pieces, counted, taken
 
-    alone = crew is not None and crew.local and not axes  # then what is counted is added as it lies
-    if any(c.asked.co for c in columns):
+    together = any(c.asked.co for c in columns)
+    if together:
         from workbench.cubes.comoments import count_pieces
-
-        alone = False
     if not pieces:
         return count_pieces(table, [], columns, axes)
     rows = sum(x.rows or 0 for x in pieces)
@@ -192,7 +190,7 @@ def run(table: Any, pieces: list, columns: tuple, axes: tuple[Axis, ...], crew: 
     # a table in memory sends each worker elsewhere its own rows only
     own = [table if crew.local or not hasattr(table, "part") else table.part(s) for s in shares]
     tasks = [(t, s, columns, axes) for t, s in zip(own, shares, strict=True)]
-    if alone:
+    if crew.local and not axes and not together:  # then what is counted is added as it lies
         return crew.tree(counted, tasks, taken, pieces, progress).partial()
     return p.settled(crew.tree(count_pieces, tasks, p.join, pieces, progress))
 

@@ -178,7 +178,7 @@ def stamped(place: Place, one: Found) -> File:
 def _footers(place: Place, found: Sequence[Found]) -> tuple[list[File], list[pa.Schema]]:
     def one(item: Found) -> tuple[File, pa.Schema]:
         file = stamped(place, item)
-        foot = parquet.footer(place, file.path, (file.size, file.stamp))
+        foot = parquet.footer(place, file)
         return replace(file, content=foot.digest, rows=foot.metadata.num_rows), foot.schema
 
     pairs = many(one, found)
@@ -314,7 +314,7 @@ def _field(
 
 def _no_values(place: Place, files: Sequence[File], schema: pa.Schema, name: str) -> bool:
     """Whether statistics show that no file of a schema has any value in a column."""
-    feet = [parquet.footer(place, file.path, (file.size, file.stamp)) for file in files]
+    feet = [parquet.footer(place, file) for file in files]
     return all(parquet.no_values(foot, name) for foot in feet if foot.schema == schema)
 
 
@@ -323,7 +323,7 @@ def _whole(place: Place, files: Sequence[File], name: str, type_: pa.DataType) -
     if type_ != pa.uint64():
         return type_
     for file in files:
-        foot = parquet.footer(place, file.path, (file.size, file.stamp))
+        foot = parquet.footer(place, file)
         for group in range(foot.metadata.num_row_groups):
             known = parquet.group_bounds(foot, group, name)
             if known is None or (known[2] != known[3] and (known[1] is None or known[1] >= 2**63)):
@@ -335,7 +335,7 @@ def _kept(
     place: Place, file: File, stored: pa.Schema, names: Sequence[str], checked: Sequence[conditions.Condition]
 ) -> File:
     """The file with the row groups that may hold rows of the table."""
-    foot = parquet.footer(place, file.path, (file.size, file.stamp))
+    foot = parquet.footer(place, file)
     constants = dict(file.values)
 
     def bounds(group: int, column: str) -> tuple[Any, Any, int | None, int] | None:

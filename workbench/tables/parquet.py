@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,9 @@ import pyarrow.types as at
 from workbench.errors import WorkbenchError
 from workbench.tables.kinds import kind_of
 from workbench.tables.source import Place, brief
+
+if TYPE_CHECKING:
+    from workbench.tables.table import File
 
 DICTIONARY_BYTES = 1_200_000  # a writer gives up its dictionary page near 1 MiB (pyarrow, parquet-mr, polars)
 PART_ROWS = 100_000  # 0.8 MB of numbers; 1 MiB, as large as a page of the file, takes a tenth more time
@@ -45,10 +48,13 @@ def _alike(schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-@functools.lru_cache(maxsize=1024)  # a year of daily files and more: each is asked for twice
-def footer(place: Place, path: str, stamp: tuple[int, str]) -> Footer:
+def footer(place: Place, file: File) -> Footer:
     """The footer of a file, read once per process and stamp. Raises WorkbenchError naming a broken file."""
-    size = stamp[0]
+    return _footer(place, file.path, file.size, file.stamp)
+
+
+@functools.lru_cache(maxsize=1024)  # a year of daily files and more: each is asked for twice
+def _footer(place: Place, path: str, size: int, stamp: str) -> Footer:
     if size == 0:
         raise WorkbenchError(f"{place.show(path)!r} is empty: it has no bytes, so its writer did not finish")
     try:
@@ -147,8 +153,7 @@ def group_bounds(foot: Footer, group: int, column: str) -> tuple[Any, Any, int |
 
 def no_values(foot: Footer, column: str) -> bool:
     """Whether statistics show that all values of a column are missing."""
-    groups = [group for group, rows, _ in group_sizes(foot, ()) if rows]
-    known = [group_bounds(foot, group, column) for group in groups]
+    known = [group_bounds(foot, group, column) for group, (rows, _) in enumerate(foot.groups) if rows]
     return all(one is not None and one[2] == one[3] for one in known)
 
 

@@ -59,7 +59,7 @@ def batches(table: Table, piece: Piece) -> Iterator[Rows]:
 def _groups(table: Table, file: File, parts: tuple[int, ...]) -> Iterator[Rows]:
     from workbench.tables.table import Rows
 
-    foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
+    foot = parquet.footer(table.place, file)
     for group in parts:
         names = [name for name in table.stored.names if name in foot.leaves]
         texts = [name for name in names if parquet.stored_as_dictionary(foot, group, name)]
@@ -200,7 +200,7 @@ def spans(table: Table, column: str) -> list[tuple[Any, Any, int]] | None:
                 plain = one.value if kind_of(one.type) == "time" else one.as_py()
                 found.append((plain, plain, sum(rows for _, rows, _ in file.groups)))
             continue
-        foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
+        foot = parquet.footer(table.place, file)
         if kind_of(foot.schema.field(column).type) != table.kinds[column]:
             if parquet.no_values(foot, column):
                 continue
@@ -252,7 +252,7 @@ def _parts(table: Table, n: int) -> Iterator[tuple[Rows, int]]:
     limit = total if total <= SAMPLE_WHOLE else -(-max(SAMPLE_READ, 2 * n) // len(groups))
     for file, (group, stored, _) in groups:
         unchanged(table, file)
-        foot = parquet.footer(table.place, file.path, (file.size, file.stamp))
+        foot = parquet.footer(table.place, file)
         texts = [name for name in table.stored.names if name in foot.leaves]
         texts = [name for name in texts if parquet.stored_as_dictionary(foot, group, name)]
         count = min(stored, limit)

@@ -208,7 +208,7 @@ class Table:
         from workbench.tables import parquet
 
         files = self.files if self.format == "parquet" else ()
-        return [parquet.footer(self.place, file.path, (file.size, file.stamp)) for file in files]
+        return [parquet.footer(self.place, file) for file in files]
 
     def spans(self, column: str) -> list[tuple[Any, Any, int]] | None:
         """(min, max, rows) of each row group, as ``bounds`` tells them of all; None where that does."""
